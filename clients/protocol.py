@@ -1,0 +1,183 @@
+"""Version 1 of the protocol between camera and server: what travels, with its bounds.
+
+The server validates with these models and the camera reads answers with them, so the two cannot drift
+apart. Sizes are in pixels, bandwidth in megabytes per second, times in seconds unless the name says
+milliseconds.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+MAX_SEQ = 2**53 - 1  # the largest integer that JSON readers and Redis scripts hold exactly
+MAX_SIDE = 4096
+MAX_FRAMES = 120
+MAX_DROPPED = 256
+SEGMENT_TYPE = "video/mp4"
+PROBLEM_TYPE = "application/problem+json"
+
+Seq = Annotated[int, Field(ge=0, le=MAX_SEQ)]
+TargetMiou = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+MaskMode = Literal["none", "last", "all"]
+
+
+class Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SegmentFormat(Message):
+    """The segments that a camera agrees to send."""
+
+    seconds: float = Field(1.0, gt=0, le=10, allow_inf_nan=False)
+    fps: float = Field(15.0, gt=0, le=120, allow_inf_nan=False)
+    width: int = Field(1280, ge=32, le=MAX_SIDE, multiple_of=2)
+    height: int = Field(720, ge=32, le=MAX_SIDE, multiple_of=2)
+
+    @property
+    def frames(self) -> int:
+        """Frames in one segment."""
+        return round(self.seconds * self.fps)
+
+    @model_validator(mode="after")
+    def _holds_whole_frames(self) -> SegmentFormat:
+        if not 1 <= self.frames <= MAX_FRAMES:
+            raise ValueError(
+                f"a segment must hold 1 to {MAX_FRAMES} frames, seconds x fps gives {self.frames}"
+            )
+        return self
+
+
+class Registration(Message):
+    """Body of `POST /v1/clients`: the same name again updates the camera and returns the same id."""
+
+    name: str = Field(min_length=1, max_length=128, pattern=r"^[\w .:@/+-]+$", examples=["gate-north"])
+    target_miou: TargetMiou = 0.65
+    segment: SegmentFormat = SegmentFormat()
+
+
+class CameraPatch(Message):
+    """Body of `PATCH /v1/clients/{id}`: what is left out stays as it is."""
+
+    target_miou: TargetMiou | None = None
+    segment: SegmentFormat | None = None
+
+
+class LadderEntry(Message):
+    """One configuration with its cost, normalised by the most expensive configuration's."""
+
+    configuration: int
+    scale: float
+    qp: int
+    variant: int
+    cost: float
+
+
+class CameraStatus(Message):
+    """What the server holds about a camera: averages and counters change once per committed segment."""
+
+    id: str
+    name: str
+    target_miou: float
+    segment: SegmentFormat
+    next_seq: int
+    segments: int = Field(description="accepted segments")
+    dropped: int
+    bytes: int
+    cost_total: float
+    cost_average: float | None
+    deficit_average: float | None
+    overuse_average: float | None
+    last_configuration: int | None
+
+
+class Registered(Message):
+    """Answer to a registration. The token is shown once: the server keeps only its hash."""
+
+    id: str
+    token: str
+    next_seq: int
+    bundle: str
+    classes: tuple[str, ...]
+    ladder: tuple[LadderEntry, ...]
+    codec: dict[str, str | int]
+
+
+class VariantInfo(Message):
+    variant: int
+    name: str
+    sparsity: float
+    parameters: int
+    gflops_frame: tuple[float, ...] = Field(description="GFLOPs of one frame at each scale of the ladder")
+
+
+class LabelMaps(Message):
+    """Label maps of one segment, lossless: zlib over the bytes of a (frames, height, width) uint8 array.
+
+    Every frame but the first is stored as its XOR with the frame before, which is mostly zeros.
+    """
+
+    frames: int
+    height: int
+    width: int
+    data: str = Field(description="base64")
+
+    @classmethod
+    def pack(cls, maps: NDArray[np.uint8]) -> LabelMaps:
+        frames, height, width = maps.shape
+        changes = maps.copy()
+        changes[1:] ^= maps[:-1]
+        packed = zlib.compress(changes.tobytes(), level=1)
+        return cls(frames=frames, height=height, width=width, data=base64.b64encode(packed).decode())
+
+    def unpack(self) -> NDArray[np.uint8]:
+        """(frames, height, width) uint8 class ids. Raises `ValueError` if the data is not of that size."""
+        size = self.frames * self.height * self.width
+        raw = zlib.decompressobj().decompress(base64.b64decode(self.data), size + 1)
+        if len(raw) != size:
+            raise ValueError(f"label maps should unpack to {size} bytes, found {len(raw)}")
+        changes = np.frombuffer(raw, np.uint8).reshape(self.frames, self.height, self.width)
+        return np.bitwise_xor.accumulate(changes, axis=0)
+
+
+class Timings(Message):
+    """Milliseconds by stage, as the server saw them."""
+
+    receive: float = Field(description="from the first byte to the last of the body")
+    queue: float = Field(description="waiting for the variant's replica, messages included")
+    decode: float
+    infer: float = Field(description="networks, upsampling and arg max")
+    embed: float
+    state: float = Field(description="looking the camera's state up; the commit comes after this is written")
+    total: float = Field(description="from the first byte until the answer was ready to commit")
+
+
+class SegmentAnswer(Message):
+    """Answer to one segment; once given it never changes, however often the segment is sent again."""
+
+    seq: int
+    configuration: int
+    bundle: str
+    embedding: tuple[float, ...] | None = Field(description="null until the bundle has a trained encoder")
+    predicted_miou: float | None = Field(description="null until the bundle has a trained accuracy head")
+    cost: float = Field(description="normalised by the most expensive configuration")
+    class_shares: dict[str, float] = Field(description="share of the segment's pixels by class")
+    timings_ms: Timings
+    masks: LabelMaps | None = None
+    replayed: bool = False
+
+
+class Problem(Message):
+    """RFC 9457 problem document: what was wrong, what was expected, what to do."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    type: str
+    title: str
+    status: int
+    detail: str

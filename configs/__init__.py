@@ -1,0 +1,1 @@
+"""The configuration space as code: the ladder, typed settings, bundles, and the YAML that people edit."""

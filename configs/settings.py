@@ -1,0 +1,46 @@
+"""All settings in one typed place. Each is an environment variable `PENANCE_<NAME>`; YAML files are for
+what people edit at length (`configs/serving.yaml`, `configs/ladder.yaml`, recipes)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from configs.bundle import DEFAULT_BUNDLE
+
+
+def default_state_directory() -> Path:
+    """Per-user state: `$XDG_STATE_HOME/penance`, usually `~/.local/state/penance`."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "penance"
+
+
+class Settings(BaseSettings):
+    """Settings shared by server and camera; read once at start."""
+
+    model_config = SettingsConfigDict(env_prefix="PENANCE_", frozen=True, populate_by_name=True)
+
+    bundle: Path = Field(DEFAULT_BUNDLE, description="folder of the bundle in force")
+    state_directory: Path = Field(default_factory=default_state_directory, description="database, default key")
+    serving_file: Path = Field(
+        Path(__file__).with_name("serving.yaml"), description="replicas and resources of every deployment"
+    )
+    redis_url: str | None = Field(
+        None,
+        validation_alias=AliasChoices("PENANCE_REDIS_URL", "REDIS_URL"),
+        description="Redis or Valkey to use; an embedded server is started when there is none",
+    )
+    max_segment_bytes: int = Field(8 * 2**20, gt=0, description="largest body of an upload, chunked or not")
+    body_timeout_s: float = Field(30.0, gt=0, description="longest time an upload may take")
+    answer_timeout_s: float = Field(120.0, gt=0, description="longest time a segment without a deadline may take")
+    answers_kept: int = Field(32, ge=1, le=1024, description="answers stored for replay, per camera")
+    lease_s: float = Field(3.0, gt=0.2, description="how long a segment stays claimed by a replica that fell silent")
+    decode_timeout_s: float = Field(10.0, gt=0, description="longest time that decoding one segment may take")
+    decode_memory_mb: int = Field(1024, ge=256, description="address space of one decoder process")
+
+    @property
+    def key_file(self) -> Path:
+        """Where the first start writes the key of tenant `demo`, readable by its owner only."""
+        return self.state_directory / "demo.key"

@@ -1,0 +1,1 @@
+"""Simulated cameras, benchmarks, and the demo."""

@@ -1,0 +1,79 @@
+"""Training recipes: every hyper-parameter of a family as a typed field, read from YAML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from serving.vss.pspnet import Architecture
+
+
+class Recipe(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Schedule(Recipe):
+    """One run of the optimiser: AdamW, linear warm-up, cosine to zero."""
+
+    steps: int = Field(gt=0)
+    learning_rate: float = Field(gt=0)
+    warmup: int = Field(default=100, ge=0)
+    weight_decay: float = Field(default=0.02, ge=0)
+    average_decay: float = Field(
+        default=0.998, ge=0, lt=1, description="exponential moving average of the weights"
+    )
+
+
+class Augmentation(Recipe):
+    """What a training crop goes through, in this order; `*_share` is the share of crops it happens to."""
+
+    zoom: float = Field(default=2.6, ge=1, description="largest zoom over the crop that just fits the frame")
+    aspect: float = Field(default=0.1, ge=0, lt=1)
+    colour: float = Field(
+        default=0.35, ge=0, lt=1, description="strength of gain, contrast, gamma and saturation"
+    )
+    rescale_share: float = Field(
+        default=0.3, ge=0, le=1, description="down to as little as 0.45 and up again"
+    )
+    blur_share: float = Field(default=0.1, ge=0, le=1)
+    h264_share: float = Field(default=0.5, ge=0, le=1, description="a real x264 round trip")
+    h264_qp: tuple[int, int] = (18, 34)
+    noise_share: float = Field(default=0.15, ge=0, le=1)
+
+
+class Pruning(Recipe):
+    """ACoSP: a soft top-k mask annealed to a hard one, then physical removal, then fine-tuning."""
+
+    anneal: Schedule
+    finetune: Schedule
+    temperature: tuple[float, float] = (1.0, 0.001)
+    channel_multiple: int = Field(default=4, ge=1, description="kept channels are a multiple of this")
+    distillation: float = Field(default=1.0, ge=0, description="weight of the teacher's soft labels")
+
+
+class FamilyRecipe(Recipe):
+    """From data to five variants."""
+
+    name: str
+    architecture: Architecture
+    crop: tuple[int, int] = Field(description="(height, width), multiples of 32")
+    batch: int = Field(gt=0)
+    camvid_share: float = Field(
+        0.5, ge=0, le=1, description="share of CamVid in a batch; the rest is streets"
+    )
+    validation_drives: tuple[str, ...] = Field(default=(), description="clips kept out of training")
+    augmentation: Augmentation = Augmentation()
+    teacher: Schedule
+    pruning: Pruning
+    seed: int = 0
+    compile: bool = Field(
+        default=True, description="torch.compile the training step; about six times faster on CPUs"
+    )
+    loader_workers: int = Field(default=1, ge=0)
+
+
+def load_recipe(path: Path) -> FamilyRecipe:
+    """Reads a recipe; `pydantic.ValidationError` says which field is wrong and why."""
+    return FamilyRecipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))

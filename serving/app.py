@@ -1,0 +1,37 @@
+"""The Ray Serve application: `serve run serving.app` starts it.
+
+The graph: an ingress in front of one deployment per variant and the performance encoder; the embedded
+database is part of it only where no Redis is given.
+"""
+
+from __future__ import annotations
+
+from ray.serve import Application
+
+from configs.bundle import Bundle
+from configs.settings import Settings
+from serving.deployments.database import DatabaseDeployment
+from serving.deployments.encoder import EncoderDeployment
+from serving.deployments.variant import VariantDeployment
+from serving.ingress.api import Ingress
+from serving.options import load_options
+
+
+def build(settings: Settings) -> Application:
+    """Binds the whole application to a bundle and its options."""
+    bundle = Bundle.load(settings.bundle)
+    options = load_options(settings.serving_file)
+    variants = []
+    for index in range(len(bundle.manifest.variants)):
+        own = options.variant(index)
+        deployment = VariantDeployment.options(name=f"variant-{index}", **own.for_serve())
+        variants.append(deployment.bind(settings.bundle, index, own, settings))
+    encoder = EncoderDeployment.options(name="encoder", **options.encoder.for_serve()).bind(settings.bundle)
+    database = None
+    if settings.redis_url is None:
+        database = DatabaseDeployment.options(name="database").bind(settings.state_directory)
+    ingress = Ingress.options(name="ingress", **options.ingress.for_serve())
+    return ingress.bind(settings.bundle, settings, variants, encoder, database)
+
+
+app = build(Settings())

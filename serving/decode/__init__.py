@@ -1,0 +1,1 @@
+"""Decoding of bytes from outside, in child processes with limits."""

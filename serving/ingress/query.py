@@ -1,0 +1,56 @@
+"""The parameters of an upload, validated: names, bounds and words of the protocol."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Path, Query
+
+from clients.protocol import MAX_DROPPED, MAX_SEQ, MaskMode
+from configs.ladder import Ladder
+from serving.problems import Invalid
+
+CameraId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="id from the registration")]
+SeqPath = Annotated[int, Path(ge=0, le=MAX_SEQ, description="the segment's number, rising by camera")]
+ConfigurationQuery = Annotated[int, Query(ge=0, description="index on the bundle's ladder", examples=[42])]
+BundleQuery = Annotated[str, Query(max_length=128, description="id of the bundle that the camera works with")]
+BandwidthQuery = Annotated[
+    float | None, Query(ge=0, le=1e6, allow_inf_nan=False, description="measured uplink, megabytes per second")
+]
+TargetQuery = Annotated[float | None, Query(ge=0, le=1, allow_inf_nan=False, description="target mIoU")]
+DeadlineQuery = Annotated[
+    float | None, Query(gt=0, le=600_000, allow_inf_nan=False, description="milliseconds from the first byte")
+]
+CapturedQuery = Annotated[
+    float | None, Query(ge=0, le=1e12, allow_inf_nan=False, description="when the last frame was taken, Unix seconds")
+]
+DroppedQuery = Annotated[
+    str,
+    Query(
+        max_length=MAX_DROPPED * 24,
+        pattern=r"^(\d{1,16}:\d{1,4}(,\d{1,16}:\d{1,4})*)?$",
+        description="segments dropped since the last answer, as seq:configuration,seq:configuration",
+        examples=["17:42"],
+    ),
+]
+MasksQuery = Annotated[MaskMode, Query(description="which label maps the answer shall hold")]
+
+
+def parse_dropped(text: str, seq: int, ladder: Ladder) -> tuple[tuple[int, int], ...]:
+    """The dropped segments in rising order, each below `seq` and named once. Raises `Invalid`."""
+    pairs = [tuple(map(int, part.split(":"))) for part in text.split(",") if part]
+    if len(pairs) > MAX_DROPPED:
+        raise Invalid(f"At most {MAX_DROPPED} dropped segments can be reported at once, found {len(pairs)}.")
+    numbers = [number for number, _ in pairs]
+    if len(set(numbers)) != len(numbers):
+        raise Invalid("A dropped segment was named twice. Name each once.")
+    for number, configuration in pairs:
+        if number >= seq:
+            raise Invalid(f"Dropped segment {number} is not below this segment, {seq}.")
+        check_configuration(configuration, ladder)
+    return tuple((number, configuration) for number, configuration in sorted(pairs))
+
+
+def check_configuration(index: int, ladder: Ladder) -> None:
+    if index >= len(ladder):
+        raise Invalid(f"Configuration {index} is not on the ladder: it has 0 to {len(ladder) - 1}.")

@@ -1,0 +1,1 @@
+"""What is remembered: tenants, keys and each camera's state, in Redis."""

@@ -1,0 +1,46 @@
+"""A camera's moving averages, as a pure function: the reference for what the commit script does.
+
+DESIGN: smoothing 0.2; at a start, and whenever the target is drawn anew, the averages of deficit and
+overuse are 0 and that of cost is the first segment's cost (paper, 3.4.4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SMOOTHING = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Averages:
+    """Exponential moving averages of cost C, accuracy deficit U and overuse O (megabytes)."""
+
+    target: float | None = None
+    cost: float | None = None
+    deficit: float = 0.0
+    overuse: float = 0.0
+
+    def _aimed_at(self, target: float) -> Averages:
+        return self if self.target in (None, target) else Averages(target=target)
+
+    def _with_cost(self, cost: float) -> float:
+        return cost if self.cost is None else follow(self.cost, cost)
+
+    def after_segment(self, target: float, cost: float, overuse: float | None, deficit: float | None) -> Averages:
+        """The averages once an accepted segment is counted; what is unknown leaves its average alone."""
+        old = self._aimed_at(target)
+        return Averages(
+            target=target,
+            cost=old._with_cost(cost),
+            deficit=old.deficit if deficit is None else follow(old.deficit, deficit),
+            overuse=old.overuse if overuse is None else follow(old.overuse, overuse),
+        )
+
+    def after_drop(self, target: float, cost: float) -> Averages:
+        """The averages once a dropped segment is counted: accuracy 0, cost at the chosen configuration."""
+        old = self._aimed_at(target)
+        return Averages(target, old._with_cost(cost), follow(old.deficit, target), old.overuse)
+
+
+def follow(average: float, value: float) -> float:
+    return SMOOTHING * value + (1 - SMOOTHING) * average

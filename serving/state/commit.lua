@@ -1,0 +1,89 @@
+-- Commits one segment: counters, averages, answer. All of it once per (camera, seq), or nothing.
+-- KEYS: camera hash, answers hash, open set.
+-- ARGV: seq, configuration, cost, overuse and deficit ('' where unknown), bytes, frames, target, answer,
+--       smoothing, answers kept, embedding ('' if none), dropped as 'seq:cost,seq:cost'.
+-- Returns {verdict, answer}. The averages' arithmetic is that of serving/state/averages.py, to the bit.
+local camera, answers, open = KEYS[1], KEYS[2], KEYS[3]
+local seq, target, smoothing, kept = ARGV[1], tonumber(ARGV[8]), tonumber(ARGV[10]), tonumber(ARGV[11])
+
+if redis.call('EXISTS', camera) == 0 then
+  return {'missing', ''}
+end
+local stored = redis.call('HGET', answers, seq)
+if stored == 'dropped' then
+  return {'dropped', ''}
+elseif stored then
+  return {'replay', stored}
+end
+local state = redis.call('HMGET', camera, 'last_seq', 'floor_seq', 'state_target', 'cost_average',
+  'deficit_average', 'overuse_average')
+local last, floor = tonumber(state[1] or '-1'), tonumber(state[2] or '-1')
+if tonumber(seq) <= last and not redis.call('ZSCORE', open, seq) then
+  return {'stale', tostring(last)}
+end
+
+local function exact(number)
+  return string.format('%.17g', number)
+end
+local cost_average, deficit, overuse = tonumber(state[4] or ''), tonumber(state[5] or '0'), tonumber(state[6] or '0')
+-- A new target starts the competition anew (DESIGN: whenever A or B is drawn anew).
+if state[3] and tonumber(state[3]) ~= target then
+  cost_average, deficit, overuse = nil, 0, 0
+end
+local function follow(average, value)
+  return smoothing * value + (1 - smoothing) * average
+end
+local function add_cost(cost)
+  cost_average = cost_average and follow(cost_average, cost) or cost
+  redis.call('HSET', camera, 'cost_total',
+    exact(tonumber(redis.call('HGET', camera, 'cost_total') or '0') + cost))
+end
+
+for dropped_seq, dropped_cost in string.gmatch(ARGV[13], '(%d+):([^,]+)') do
+  local number = tonumber(dropped_seq)
+  if number > floor and redis.call('HEXISTS', answers, dropped_seq) == 0 then
+    -- Accuracy 0, so the deficit is the whole target; its bytes never came, so overuse stays as it is.
+    add_cost(tonumber(dropped_cost))
+    deficit = follow(deficit, target)
+    redis.call('HSET', answers, dropped_seq, 'dropped')
+    redis.call('ZREM', open, dropped_seq)
+    redis.call('HINCRBY', camera, 'dropped', 1)
+    if number > last then last = number end
+  end
+end
+
+add_cost(tonumber(ARGV[3]))
+if ARGV[4] ~= '' then
+  overuse = follow(overuse, tonumber(ARGV[4]))
+end
+if ARGV[5] ~= '' then
+  deficit = follow(deficit, tonumber(ARGV[5]))
+end
+if tonumber(seq) > last then last = tonumber(seq) end
+redis.call('HSET', camera, 'state_version', '1', 'state_target', ARGV[8],
+  'last_seq', string.format('%.0f', last), 'last_configuration', ARGV[2],
+  'cost_average', exact(cost_average), 'deficit_average', exact(deficit), 'overuse_average', exact(overuse))
+if ARGV[12] ~= '' then
+  redis.call('HSET', camera, 'last_embedding', ARGV[12])
+end
+redis.call('HINCRBY', camera, 'segments', 1)
+redis.call('HINCRBY', camera, 'bytes', ARGV[6])
+redis.call('HINCRBY', camera, 'frames', ARGV[7])
+redis.call('HSET', answers, seq, ARGV[9])
+redis.call('ZREM', open, seq)
+
+-- Keep the newest answers; everything at or below the floor counts as settled.
+local excess = redis.call('HLEN', answers) - kept
+if excess > 0 then
+  local numbers = {}
+  for _, field in ipairs(redis.call('HKEYS', answers)) do
+    numbers[#numbers + 1] = tonumber(field)
+  end
+  table.sort(numbers)
+  for i = 1, excess do
+    redis.call('HDEL', answers, string.format('%.0f', numbers[i]))
+    floor = math.max(floor, numbers[i])
+  end
+  redis.call('HSET', camera, 'floor_seq', string.format('%.0f', floor))
+end
+return {'committed', ARGV[9]}

@@ -1,0 +1,256 @@
+"""The state store: tenants, keys and cameras in Redis, one hash tag a camera.
+
+All state of a camera changes in two atomic scripts, `begin.lua` (claim a segment) and `commit.lua`
+(count it and store its answer). Everything else here is plain reads and writes. Any failure of Redis
+comes out as `StateUnavailable`, so callers refuse with Retry-After instead of answering uncommitted.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from clients.protocol import CameraPatch, CameraStatus, Registration, SegmentFormat
+from serving.problems import StateUnavailable
+from serving.state.averages import SMOOTHING
+
+PREFIX = "penance:"
+SCRIPTS = Path(__file__).parent
+
+BeginVerdict = Literal["go", "wait", "replay", "stale", "dropped", "missing"]
+CommitVerdict = Literal["committed", "replay", "stale", "dropped", "missing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What `begin` found: `detail` is the stored answer, the last seq, or the lease left in ms."""
+
+    verdict: BeginVerdict
+    detail: str = ""
+    target_miou: float = 0.0
+    segment: SegmentFormat | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One segment's outcome, ready to be counted. `dropped` pairs seq with cost."""
+
+    seq: int
+    configuration: int
+    cost: float
+    overuse: float | None
+    deficit: float | None
+    size: int
+    frames: int
+    target: float
+    answer: str
+    embedding: Sequence[float] | None
+    dropped: Sequence[tuple[int, float]]
+
+
+def exact(number: float) -> str:
+    """17 significant digits: reads back as the same double everywhere."""
+    return format(number, ".17g")
+
+
+def _exact_or_empty(number: float | None) -> str:
+    return "" if number is None else exact(number)
+
+
+class StateStore:
+    """Asynchronous access to one Redis (or Valkey) database."""
+
+    def __init__(self, url: str, answers_kept: int, lease_s: float) -> None:
+        self._redis = redis.Redis.from_url(
+            url,
+            decode_responses=True,
+            socket_timeout=5.0,
+            socket_connect_timeout=1.0,
+            retry=Retry(NoBackoff(), 1),
+        )
+        self._answers_kept, self._lease_ms = answers_kept, round(lease_s * 1000)
+        self._begin = self._redis.register_script((SCRIPTS / "begin.lua").read_text(encoding="utf-8"))
+        self._commit = self._redis.register_script((SCRIPTS / "commit.lua").read_text(encoding="utf-8"))
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+    async def ping(self) -> None:
+        async with _reaching_redis():
+            await self._redis.ping()
+
+    # Segments
+
+    async def begin(self, camera: str, seq: int) -> Claim:
+        """Claims a segment for `lease_s`, or says why it needs no work."""
+        async with _reaching_redis():
+            reply = await self._begin(keys=_segment_keys(camera), args=[str(seq), self._lease_ms])
+        verdict, *rest = reply
+        if not rest:
+            return Claim(verdict)
+        detail, target, seconds, fps, width, height = rest
+        segment = SegmentFormat(seconds=float(seconds), fps=float(fps), width=int(width), height=int(height))
+        return Claim(verdict, detail, float(target), segment)
+
+    async def renew(self, camera: str, seq: int) -> None:
+        """Prolongs a claim while its segment is still being worked on."""
+        async with _reaching_redis():
+            ends = round(time.time() * 1000) + self._lease_ms
+            await self._redis.zadd(_segment_keys(camera)[2], {str(seq): ends}, xx=True)
+
+    async def release(self, camera: str, seq: int) -> None:
+        """Ends a claim without a commit, so that the next try need not wait for the lease."""
+        async with _reaching_redis():
+            await self._redis.zadd(_segment_keys(camera)[2], {str(seq): 0}, xx=True)
+
+    async def commit(self, camera: str, commit: Commit) -> tuple[CommitVerdict, str]:
+        """Counts a segment exactly once; returns the verdict and the answer that is now stored."""
+        arguments = [
+            str(commit.seq),
+            str(commit.configuration),
+            exact(commit.cost),
+            _exact_or_empty(commit.overuse),
+            _exact_or_empty(commit.deficit),
+            str(commit.size),
+            str(commit.frames),
+            exact(commit.target),
+            commit.answer,
+            exact(SMOOTHING),
+            str(self._answers_kept),
+            "" if commit.embedding is None else json.dumps([float(exact(x)) for x in commit.embedding]),
+            ",".join(f"{seq}:{exact(cost)}" for seq, cost in commit.dropped),
+        ]
+        async with _reaching_redis():
+            verdict, answer = await self._commit(keys=_segment_keys(camera), args=arguments)
+        return verdict, answer
+
+    # Cameras
+
+    async def register(self, tenant: str, camera: str, registration: Registration) -> str:
+        """Creates a camera under its name, or updates the one that has it; returns its id."""
+        names = f"{PREFIX}tenant:{tenant}:cameras"
+        async with _reaching_redis():
+            if not await self._redis.hsetnx(names, registration.name, camera):  # type: ignore[misc]
+                camera = await self._redis.hget(names, registration.name) or camera  # type: ignore[misc]
+            key = _camera_key(camera)
+            fields = {"tenant": tenant, "name": registration.name, **_format_fields(registration.segment)}
+            fields["target_miou"] = exact(registration.target_miou)
+            await self._redis.hset(key, mapping=fields)  # type: ignore[misc]
+            await self._redis.hsetnx(key, "created_at", exact(time.time()))  # type: ignore[misc]
+        return camera
+
+    async def patch(self, camera: str, patch: CameraPatch) -> None:
+        fields = {} if patch.segment is None else _format_fields(patch.segment)
+        if patch.target_miou is not None:
+            fields["target_miou"] = exact(patch.target_miou)
+        if fields:
+            async with _reaching_redis():
+                await self._redis.hset(_camera_key(camera), mapping=fields)  # type: ignore[misc]
+
+    async def status(self, camera: str) -> CameraStatus | None:
+        """Everything but the embedding; None for an unknown camera."""
+        async with _reaching_redis():
+            found: dict[str, str] = await self._redis.hgetall(_camera_key(camera))  # type: ignore[misc]
+        if "name" not in found:
+            return None
+        return CameraStatus(
+            id=camera,
+            name=found["name"],
+            target_miou=float(found["target_miou"]),
+            segment=SegmentFormat(
+                seconds=float(found["seconds"]),
+                fps=float(found["fps"]),
+                width=int(found["width"]),
+                height=int(found["height"]),
+            ),
+            next_seq=int(found.get("last_seq", -1)) + 1,
+            segments=int(found.get("segments", 0)),
+            dropped=int(found.get("dropped", 0)),
+            bytes=int(found.get("bytes", 0)),
+            cost_total=float(found.get("cost_total", 0)),
+            cost_average=_number(found.get("cost_average")),
+            deficit_average=_number(found.get("deficit_average")),
+            overuse_average=_number(found.get("overuse_average")),
+            last_configuration=int(found["last_configuration"]) if "last_configuration" in found else None,
+        )
+
+    async def owner(self, camera: str) -> str | None:
+        """The tenant a camera belongs to; None for an unknown camera."""
+        async with _reaching_redis():
+            return await self._redis.hget(_camera_key(camera), "tenant")  # type: ignore[misc, no-any-return]
+
+    async def delete(self, tenant: str, camera: str) -> None:
+        """Forgets a camera, its state and its token."""
+        async with _reaching_redis():
+            name, token = await self._redis.hmget(_camera_key(camera), "name", "token_id")  # type: ignore[misc]
+            if name:
+                await self._redis.hdel(f"{PREFIX}tenant:{tenant}:cameras", name)  # type: ignore[misc]
+            if token:
+                await self._redis.delete(_token_key(token))
+            await self._redis.delete(*_segment_keys(camera))
+
+    # Keys
+
+    async def store_key(self, key_id: str, fields: dict[str, str]) -> None:
+        async with _reaching_redis():
+            await self._redis.hset(_token_key(key_id), mapping=fields)  # type: ignore[misc]
+
+    async def read_key(self, key_id: str) -> dict[str, str]:
+        """The stored fields of a key; empty for an unknown one."""
+        async with _reaching_redis():
+            return await self._redis.hgetall(_token_key(key_id))  # type: ignore[misc, no-any-return]
+
+    async def replace_camera_token(self, camera: str, key_id: str) -> None:
+        """Makes `key_id` the camera's only token."""
+        async with _reaching_redis():
+            old = await self._redis.hget(_camera_key(camera), "token_id")  # type: ignore[misc]
+            await self._redis.hset(_camera_key(camera), "token_id", key_id)  # type: ignore[misc]
+            if old and old != key_id:
+                await self._redis.delete(_token_key(old))
+
+
+@asynccontextmanager
+async def _reaching_redis() -> AsyncIterator[None]:
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise StateUnavailable(
+            f"The state store did not answer ({type(error).__name__}); nothing was counted. "
+            "Send the same segment again.",
+            retry_after_s=1,
+        ) from error
+
+
+def _camera_key(camera: str) -> str:
+    return f"{PREFIX}{{{camera}}}:camera"
+
+
+def _segment_keys(camera: str) -> list[str]:
+    return [_camera_key(camera), f"{PREFIX}{{{camera}}}:answers", f"{PREFIX}{{{camera}}}:open"]
+
+
+def _token_key(key_id: str) -> str:
+    return f"{PREFIX}key:{key_id}"
+
+
+def _format_fields(segment: SegmentFormat) -> dict[str, Any]:
+    return {
+        "seconds": exact(segment.seconds),
+        "fps": exact(segment.fps),
+        "width": str(segment.width),
+        "height": str(segment.height),
+    }
+
+
+def _number(text: str | None) -> float | None:
+    return None if text is None else float(text)

@@ -1,0 +1,1 @@
+"""Video semantic segmentation: the PSPNet family, its inference, and what its classes mean."""

@@ -18,6 +18,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from clients.mp4 import names_other_files
 from configs.ladder import CompressionSetting
 
 Image = NDArray[np.uint8]  # (height, width, 3) RGB
@@ -99,6 +100,8 @@ def iterate_frames(data: bytes, limits: DecodeLimits) -> Iterator[av.VideoFrame]
     Only the mp4 demuxer is tried, so playlists and other containers are refused by name, and references
     to other files are never followed. Raises `DecodeError`.
     """
+    if names_other_files(data):
+        raise DecodeError("expected samples inside the file, it says that they lie in another")
     try:
         container = av.open(
             io.BytesIO(data), "r", format="mp4", options={"enable_drefs": "0", "protocol_whitelist": "none"}

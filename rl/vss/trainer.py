@@ -136,11 +136,12 @@ class Objective:
         self.device = next(network.parameters()).device
         self.weights, self.sets = weights.to(self.device), target_sets().to(self.device)
         self.distillation = recipe.pruning.distillation
-        self.forward, self.teach = network, teacher
+        self.forward = network
+        self.teach = teacher.to(memory_format=torch.channels_last) if teacher is not None else None  # type: ignore[call-overload]
         if recipe.compile:
             torch.compiler.reset()
             self.forward = torch.compile(network, dynamic=False)  # type: ignore[assignment]
-            self.teach = torch.compile(teacher, dynamic=False) if teacher is not None else None  # type: ignore[assignment]
+            self.teach = torch.compile(self.teach, dynamic=False) if self.teach is not None else None
 
     def __call__(self, images: Tensor, targets: Tensor) -> Tensor:
         pixels = images.to(self.device).permute(0, 3, 1, 2).float().div_(255)  # (N, 3, H, W), channels last

@@ -24,18 +24,25 @@ from clients.codec import DecodeError, DecodeLimits
 
 WORKER = "serving.decode.worker"
 PAGE = mmap.PAGESIZE
+START_TIMEOUT_S = 60.0
 
 logger = logging.getLogger(__name__)
 
 
 class DecoderPool:
-    """`size` decoder processes, started when first needed and replaced when they fail."""
+    """`size` decoder processes, started by `warm_up` or when first needed, replaced when they fail."""
 
     def __init__(self, size: int, max_bytes: int, timeout_s: float, memory_mb: int) -> None:
         self._max_bytes, self._timeout_s, self._memory_mb = max_bytes, timeout_s, memory_mb
         self._free: asyncio.Queue[_Decoder | None] = asyncio.Queue()
         for _ in range(size):
             self._free.put_nowait(None)
+
+    async def warm_up(self, expected: DecodeLimits) -> None:
+        """Starts the processes before the first segment comes."""
+        for _ in range(self._free.qsize()):
+            decoder = self._free.get_nowait()
+            self._free.put_nowait(decoder or await _Decoder.start(self._max_bytes, _room(expected), self._memory_mb))
 
     @asynccontextmanager
     async def decode(self, data: bytes, expected: DecodeLimits) -> AsyncIterator[NDArray[np.uint8]]:
@@ -46,7 +53,7 @@ class DecoderPool:
         """
         decoder = await self._free.get()
         try:
-            room = expected.frames * expected.height * expected.width * 3
+            room = _room(expected)
             if decoder is None or decoder.room < room:
                 if decoder is not None:
                     await decoder.close()
@@ -104,9 +111,17 @@ class _Decoder:
                 cwd=Path(__file__).parents[2],
                 env={"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"},
             )
-            return cls(process, mmap.mmap(memory_fd, size), max_bytes)
+            decoder = cls(process, mmap.mmap(memory_fd, size), max_bytes)
+            await asyncio.wait_for(decoder.ready(), START_TIMEOUT_S)
+            return decoder
         finally:
             os.close(memory_fd)
+
+    async def ready(self) -> None:
+        """Waits until the process has started, so that starting counts in no segment's time."""
+        assert self._process.stdout is not None
+        if not await self._process.stdout.readline():
+            raise EOFError("the decoder process ended while it started")
 
     async def decode(self, data: bytes, expected: DecodeLimits) -> NDArray[np.uint8]:
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -128,6 +143,10 @@ class _Decoder:
         with suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()
+
+
+def _room(expected: DecodeLimits) -> int:
+    return expected.frames * expected.height * expected.width * 3
 
 
 def _pages(size: int) -> int:

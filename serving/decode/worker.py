@@ -22,6 +22,7 @@ from clients.codec import DecodeError, DecodeLimits, iterate_frames
 
 PR_SET_PDEATHSIG = 1
 OPEN_FILES = 32
+READY = "ready"
 
 
 def restrict(memory_mb: int) -> None:
@@ -55,6 +56,7 @@ def main() -> None:
     memory_fd, memory_mb = int(sys.argv[1]), int(sys.argv[2])
     memory = mmap.mmap(memory_fd, os.fstat(memory_fd).st_size)
     restrict(memory_mb)
+    print(READY, flush=True)
     for line in sys.stdin:
         try:
             answer = decode(memory, json.loads(line))

@@ -27,6 +27,9 @@ from serving.options import VariantOptions
 from serving.vss.engine import SegmentationEngine, choose_hardware
 from serving.vss.weights import load_network
 
+USUAL_FRAMES = 15
+"""Frames of the usual segment, for which decoders hold memory from the start; longer ones get more."""
+
 logger = logging.getLogger("ray.serve")
 
 
@@ -71,6 +74,7 @@ class VariantReplica:
         self._engine = SegmentationEngine(load_network(bundle, variant), hardware, options.batch_frames)
         self._inference = ThreadPoolExecutor(1, thread_name_prefix="inference")
         width, height = bundle.manifest.frame
+        self._largest = DecodeLimits(width=width, height=height, frames=USUAL_FRAMES)
         self._inference.submit(self._warm_up, height, width).result()
         self._decoders = DecoderPool(
             options.decoders,
@@ -83,6 +87,10 @@ class VariantReplica:
         """First passes are slow: kernels are chosen and memory is laid out. Not the first camera's problem."""
         for _ in range(2):
             self._engine.run(np.zeros((1, height, width, 3), np.uint8))
+
+    async def check_health(self) -> None:
+        """Serve calls this at the start and every few seconds: decoders are up before they are needed."""
+        await self._decoders.warm_up(self._largest)
 
     async def segment(self, job: SegmentJob) -> Segmentation | Refusal:
         """Decodes and segments one segment; refusals are values, because they are nobody's failure."""

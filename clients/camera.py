@@ -1,0 +1,271 @@
+"""The camera as a class, for programs; `penance-camera` is made of it.
+
+with Camera("street.mp4", key=key, policy="round-robin", pace="server") as camera:
+    for result in camera.run():
+        print(result.seq, result.dropped or result.answer.class_shares)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+import threading
+import time
+from collections.abc import Callable, Generator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clients.bandwidth import Uplink
+from clients.codec import CodecFlags, encode_segment
+from clients.connection import PenanceServer
+from clients.delivery import Delivery
+from clients.drops import DropLedger
+from clients.errors import RefusedByServer, ServerError, ServerUnreachable, StaleBundle, TryLater
+from clients.outage import Outage
+from clients.policy import Feedback, Observation, Policy, PolicyFactory, parse_policy
+from clients.protocol import MaskMode, Registered, Registration
+from clients.realtime import Pipeline
+from clients.retry import retry_delay
+from clients.segment import CapturedSegment, EncodedSegment, SegmentResult, dropped_segment
+from clients.source import Frame, VideoSource
+from configs.ladder import Configuration
+
+__all__ = ["Camera", "Pace", "SegmentResult"]
+
+Pace = Literal["realtime", "server"]
+DEFAULT_SERVER = "http://127.0.0.1:8000"
+REFUSALS_IN_A_ROW = 3  # then it is not the segment that is wrong, it is the camera
+REGISTRATIONS_IN_A_ROW = 3  # for one segment
+
+
+class Camera:
+    """Cuts a video into segments, compresses each as its policy says, and has the server segment them.
+
+    pace: `realtime` takes segments at the video's own time and drops what is not uploaded within the
+        segment's length (at most one waits; dropped ones are reported to the server); `server` goes as
+        fast as answers come, tries each segment until it is answered, and reads files as needed.
+    policy: `fixed:INDEX`, `fixed:SCALE/QP/VARIANT`, `round-robin`, or a function that makes a `Policy`
+        from the ladder.
+    masks: label maps wanted with each answer: `none`, `last` frame, or `all` frames.
+    segments: end after this many; None goes on to the end of the video.
+    deadline: seconds after which an answer is of no use; the server then refuses instead (None: never).
+    patience: seconds without any answer after which `ServerUnreachable` is raised (None: try for ever).
+    notify: gets one clear line when something happens that people should know.
+
+    Opening raises `SourceError`, `RefusedByServer` or `ServerUnreachable`.
+    """
+
+    def __init__(
+        self,
+        source: str | VideoSource,
+        *,
+        key: str,
+        server: str = DEFAULT_SERVER,
+        name: str | None = None,
+        policy: str | PolicyFactory = "fixed:0",
+        target_miou: float = 0.65,
+        pace: Pace = "realtime",
+        masks: MaskMode = "none",
+        segments: int | None = None,
+        uplink: Uplink | None = None,
+        deadline: float | None = None,
+        patience: float | None = None,
+        notify: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.source = VideoSource(source, notify=notify) if isinstance(source, str) else source
+        self.name = name or default_name(self.source.location)
+        self.target_miou, self.pace, self.uplink = target_miou, pace, uplink or Uplink()
+        self._make_policy = parse_policy(policy) if isinstance(policy, str) else policy
+        self._segments, self._notify = segments, notify
+        self._stop, self._ended = threading.Event(), threading.Event()
+        self._lock = threading.Lock()  # guards what the compressing and the sending thread share
+        self._ledger = DropLedger()
+        self._outage = Outage(notify, patience)
+        self.server = PenanceServer(server, key)
+        self._delivery = Delivery(
+            self.server,
+            self.uplink,
+            self._ledger,
+            self._outage,
+            lambda: self.target_miou,
+            self._stop,
+            self._ended,
+            masks,
+            deadline,
+        )
+        self.configurations: tuple[Configuration, ...] = ()
+        self._policy: Policy | None = None
+        self._next_seq = self._refusals = 0
+        self._last_configuration: int | None = None
+        self._latest: tuple[int, int, NDArray[np.float32]] | None = None  # seq, configuration, embedding
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Registers with the server, waiting for one that is not there yet."""
+        if not self.configurations:
+            self._next_seq = self._register().next_seq
+
+    def stop(self) -> None:
+        """Ends `run` after the segment that is on its way; any thread or signal handler may call it."""
+        self._stop.set()
+        self.source.close()
+        self.uplink.close()
+
+    def close(self) -> None:
+        self.stop()
+        self.server.close()
+
+    def run(self) -> Generator[SegmentResult, None, None]:
+        """One result per segment, answered or dropped, in the order in which their outcome is known."""
+        self.open()
+        segments = itertools.islice(self.source.segments(), self._segments)
+        if self.pace == "server":
+            for frames in segments:
+                if self._stop.is_set():
+                    return
+                yield self._send(self._encode(self._number(frames)), None)
+            return
+        pipeline = Pipeline(
+            segments,
+            self.source.format.seconds,
+            self.source.live,
+            self._number,
+            self._encode,
+            self._send,
+            self._overtaken,
+            self._stop,
+            self._ended,
+        )
+        try:
+            yield from pipeline.run()
+        finally:
+            self.stop()
+
+    def _register(self) -> Registered:
+        """Registers anew, whatever time the server takes to come up, and takes over its ladder."""
+        registration = Registration(name=self.name, target_miou=self.target_miou, segment=self.source.format)
+        for attempt in itertools.count():
+            try:
+                registered = self.server.register(registration)
+                break
+            except (ServerUnreachable, TryLater) as error:
+                self._outage.failed(error)
+                delay = retry_delay(error, attempt, self._delivery.backoff, self._delivery.random)
+                if self._stop.wait(delay or 0.0):
+                    raise
+        self._outage.answered()
+        configurations = tuple(
+            Configuration(e.configuration, e.scale, e.qp, e.variant) for e in registered.ladder
+        )
+        with self._lock:
+            if configurations != self.configurations:
+                self.configurations = configurations
+                self._policy = self._make_policy(configurations)
+                self._last_configuration = self._latest = None
+        return registered
+
+    def _number(self, frames: list[Frame]) -> CapturedSegment:
+        with self._lock:
+            seq, self._next_seq = self._next_seq, self._next_seq + 1
+        return CapturedSegment(seq, frames, time.time(), time.monotonic())
+
+    def _choose(self, seq: int) -> tuple[Configuration, str]:
+        """The configuration for segment `seq` and the bundle that its index belongs to."""
+        with self._lock:
+            assert self._policy is not None  # open() comes first
+            feedback = None
+            if self._latest:
+                made_by, configuration, embedding = self._latest
+                feedback = Feedback(embedding, configuration, seq - made_by)
+            observation = Observation(
+                self.target_miou, self.uplink.bandwidth, feedback, self._last_configuration
+            )
+            self._last_configuration = self._policy.choose(observation)
+            return self.configurations[self._last_configuration], self.server.registered.bundle
+
+    def _encode(self, captured: CapturedSegment) -> EncodedSegment:
+        configuration, bundle = self._choose(captured.seq)
+        flags = CodecFlags.model_validate(self.server.registered.codec)
+        rate = Fraction(self.source.format.fps).limit_denominator(1000)
+        started = time.perf_counter()
+        data = encode_segment(captured.frames, configuration.setting, rate, flags)
+        return EncodedSegment(captured, configuration, bundle, data, 1000 * (time.perf_counter() - started))
+
+    def _overtaken(self, segment: CapturedSegment | EncodedSegment) -> SegmentResult:
+        """Drops a segment that waited too long; one that was not compressed yet still gets its choice."""
+        if isinstance(segment, EncodedSegment):
+            configuration, bundle = segment.configuration, segment.bundle
+        else:
+            configuration, bundle = self._choose(segment.seq)
+        self._ledger.add(segment.seq, configuration.index)
+        return dropped_segment(segment, configuration, bundle, "backlog")
+
+    def _send(self, segment: EncodedSegment, expiry: float | None) -> SegmentResult:
+        """Delivers a segment; one that was made for another bundle is made anew under the same seq."""
+        for _ in range(REGISTRATIONS_IN_A_ROW):
+            try:
+                return self._learn(self._delivery.deliver(segment, expiry))
+            except RefusedByServer as error:
+                refusal = error
+            if isinstance(refusal, StaleBundle):
+                if segment.bundle == self.server.registered.bundle:  # else this is only a latecomer
+                    self._register()
+                    self._notify(f"the server changed to bundle {self.server.registered.bundle}")
+                segment = self._encode(segment.captured)
+            elif refusal.problem.status == 401:
+                self._register()  # the token is gone; the tenant's key, if it is still good, gives a new one
+            else:
+                return self._refused(segment, refusal)
+        raise refusal
+
+    def _refused(self, segment: EncodedSegment, refusal: RefusedByServer) -> SegmentResult:
+        """Drops the one segment that the server refused; raises if it is the camera that is wrong."""
+        self._refusals += 1
+        if refusal.problem.status in (200, 403, 404) or self._refusals >= REFUSALS_IN_A_ROW:
+            raise refusal
+        self._notify(f"segment {segment.seq} was refused: {refusal}")
+        if refusal.problem.status == 409:  # another camera of this name is ahead: go on after it
+            with contextlib.suppress(ServerError):
+                next_seq = self.server.status().next_seq
+                with self._lock:
+                    self._next_seq = max(self._next_seq, next_seq)
+        else:
+            self._ledger.add(segment.seq, segment.configuration.index)
+        return dropped_segment(segment, segment.configuration, segment.bundle, "refused", str(refusal), 1)
+
+    def _learn(self, result: SegmentResult) -> SegmentResult:
+        """Keeps an answer's embedding, with what made it, for the choices that follow."""
+        answer = result.answer
+        if answer is not None:
+            self._refusals = 0
+            if answer.embedding is not None:
+                embedding = np.asarray(answer.embedding, np.float32)
+                with self._lock:
+                    self._latest = (answer.seq, answer.configuration, embedding)
+        return result
+
+
+def default_name(location: str) -> str:
+    """A camera's name by its source: a file's stem, `webcam-0`, `demo`, or host and path of an address."""
+    if location.isdigit():
+        return f"webcam-{location}"
+    if location.startswith("demo"):
+        return location.rstrip(":").replace(":", "-")
+    if "://" in location:
+        without_login = re.sub(r"^\w+://([^/@]*@)?", "", location)  # a camera's password is no name
+        return re.sub(r"[^\w.:/-]+", "-", without_login.split("?")[0]).strip("-/")[:128] or "camera"
+    return re.sub(r"[^\w .:@/+-]+", "-", Path(location).stem).strip()[:128] or "camera"

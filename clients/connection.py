@@ -1,0 +1,193 @@
+"""The HTTP side of the protocol: one request per method, errors as in `clients.errors`, no retries."""
+
+from __future__ import annotations
+
+import socket
+import time
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from clients.bandwidth import SEND_BUFFER, Upload
+from clients.drops import Drop
+from clients.errors import (
+    RefusedByServer,
+    ServerUnreachable,
+    StaleBundle,
+    TryLater,
+    problem_slug,
+)
+from clients.protocol import (
+    SEGMENT_TYPE,
+    CameraStatus,
+    MaskMode,
+    Problem,
+    Registered,
+    Registration,
+    SegmentAnswer,
+    VariantInfo,
+)
+
+CONNECT_TIMEOUT = 5.0
+ANSWER_TIMEOUT = 60.0
+_ANSWER = TypeAdapter(SegmentAnswer)
+Answer = TypeVar("Answer")
+
+
+class SegmentParameters(BaseModel):
+    """Query of `PUT /v1/clients/{id}/segments/{seq}`; what is None is left out."""
+
+    configuration: int
+    bundle: str
+    bandwidth: float | None = None  # MB/s
+    target: float | None = None
+    deadline_ms: float | None = None
+    captured_at: float | None = None  # unix seconds at which the segment's last frame was there
+    masks: MaskMode = "none"
+    dropped: tuple[Drop, ...] = ()
+
+    def query(self) -> dict[str, str | int | float]:
+        parameters: dict[str, Any] = self.model_dump(exclude_none=True, exclude={"dropped"})
+        if self.dropped:
+            parameters["dropped"] = ",".join(f"{seq}:{configuration}" for seq, configuration in self.dropped)
+        return parameters
+
+
+class PenanceServer:
+    """A thin client of one server. Registering needs a tenant's key; all else goes by the camera's token."""
+
+    def __init__(self, url: str, key: str) -> None:
+        if not url.startswith(("http://", "https://")):
+            url = f"http://{url}"
+        self.url, self._key = url.rstrip("/"), key
+        self._registered: Registered | None = None
+        options = [
+            (socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER),
+            (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+        ]
+        self._http = httpx.Client(
+            base_url=self.url,
+            transport=httpx.HTTPTransport(socket_options=options),
+            timeout=httpx.Timeout(ANSWER_TIMEOUT, connect=CONNECT_TIMEOUT),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    @property
+    def registered(self) -> Registered:
+        """What the latest registration gave; `RuntimeError` before the first."""
+        if self._registered is None:
+            raise RuntimeError("register the camera first")
+        return self._registered
+
+    def register(self, registration: Registration) -> Registered:
+        """Registers the camera, or updates it under the same name; later calls use its token."""
+        body = registration.model_dump(mode="json")
+        self._registered = _read(
+            TypeAdapter(Registered), self._request("POST", "/v1/clients", self._key, json=body)
+        )
+        return self._registered
+
+    def send_segment(
+        self, seq: int, upload: Upload, size: int, parameters: SegmentParameters
+    ) -> SegmentAnswer:
+        """Sends one segment of `size` bytes and waits for its answer.
+
+        Raises `UploadTooLate` when the upload's time is over before its last byte, else errors of the tree.
+        """
+        response = self._request(
+            "PUT",
+            f"/v1/clients/{self.registered.id}/segments/{seq}",
+            self.registered.token,
+            params=parameters.query(),
+            content=upload,
+            headers={"content-type": SEGMENT_TYPE, "content-length": str(size)},
+        )
+        return _read(_ANSWER, response)
+
+    def status(self) -> CameraStatus:
+        """What the server holds about this camera."""
+        return _read(TypeAdapter(CameraStatus), self._request("GET", self._path(), self.registered.token))
+
+    def delete(self) -> None:
+        """Deletes this camera and all that the server holds about it."""
+        self._request("DELETE", self._path(), self._key)
+
+    def variants(self) -> tuple[VariantInfo, ...]:
+        """The family of models that the server runs."""
+        return _read(TypeAdapter(tuple[VariantInfo, ...]), self._request("GET", "/v1/variants", self._key))
+
+    def _path(self) -> str:
+        return f"/v1/clients/{self.registered.id}"
+
+    def _request(
+        self, method: str, path: str, bearer: str, headers: dict[str, str] | None = None, **more: Any
+    ) -> httpx.Response:
+        headers = {"authorization": f"Bearer {bearer}", **(headers or {})}
+        try:
+            response = self._http.request(method, path, headers=headers, **more)
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            reason = str(error) or type(error).__name__
+            raise ServerUnreachable(f"no answer from {self.url} ({reason})") from error
+        if response.is_success:
+            return response
+        problem = _problem(response)
+        if response.status_code in (429, 503):
+            raise TryLater(problem, retry_after(response.headers.get("retry-after"), time.time()))
+        if response.status_code in (502, 504):  # a proxy speaks, the server behind it does not
+            raise ServerUnreachable(f"no answer from behind {self.url} ({response.status_code})")
+        if response.status_code == 409 and problem_slug(problem).endswith("bundle"):
+            raise StaleBundle(problem)
+        raise RefusedByServer(problem)
+
+
+def _read(model: TypeAdapter[Answer], response: httpx.Response) -> Answer:
+    try:
+        return model.validate_json(response.content)
+    except ValidationError as error:
+        problem = Problem(
+            type="urn:penance:problem:foreign",
+            title="The answer is not of protocol version 1",
+            status=response.status_code,
+            detail=f"is {response.url} a Penance server of this version? {error.errors()[0]['msg']}",
+        )
+        raise RefusedByServer(problem) from error
+
+
+def _problem(response: httpx.Response) -> Problem:
+    """The problem document of an answer; proxies and other servers send none, so one is made for them."""
+    try:
+        return Problem.model_validate_json(response.content)
+    except ValidationError:
+        return Problem(
+            type="about:blank",
+            title=response.reason_phrase or "Refused",
+            status=response.status_code,
+            detail=f"{response.url} gave no problem document; is it a Penance server?",
+        )
+
+
+def retry_after(header: str | None, now: float) -> float | None:
+    """Seconds to wait by a Retry-After header, which may be a number or an HTTP date; None if unreadable."""
+    if header is None:
+        return None
+    try:
+        return max(0.0, float(header))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(header).timestamp() - now)
+    except ValueError:
+        return None

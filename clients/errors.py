@@ -11,8 +11,6 @@ CameraError                 one clear line for people; the command line prints i
 UploadTooLate               not for people: the upload ran past its time and was broken off
 """
 
-# ruff: noqa: N818 - the names say what happened
-
 from __future__ import annotations
 
 from clients.protocol import Problem

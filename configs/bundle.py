@@ -48,14 +48,20 @@ class Manifest(BaseModel):
     format: int = FORMAT
     id: str
     name: str
-    frame: tuple[int, int] = Field(description="(width, height) at scale 1.0 for which the FLOPs were counted")
+    frame: tuple[int, int] = Field(
+        description="(width, height) at scale 1.0 for which the FLOPs were counted"
+    )
     ladder: Ladder
     classes: tuple[str, ...]
     codec: dict[str, Any] = Field(description="flags of clients.codec.CodecFlags")
     architecture: dict[str, Any] = Field(description="fields of serving.vss.pspnet.Architecture")
     variants: tuple[Variant, ...]
-    encoder: str | None = Field(None, description="weights of the trained performance encoder, if there is one")
-    figures: dict[str, Any] = Field(default_factory=dict, description="what was measured, as in the model card")
+    encoder: str | None = Field(
+        None, description="weights of the trained performance encoder, if there is one"
+    )
+    figures: dict[str, Any] = Field(
+        default_factory=dict, description="what was measured, as in the model card"
+    )
     checksums: dict[str, str] = Field(description="SHA-256 of every other file in the bundle")
 
 
@@ -95,7 +101,9 @@ class Bundle:
             raise BundleError(f"{directory} holds no {MANIFEST}: give the folder of a bundle")
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.get("format") != FORMAT:
-            raise BundleError(f"{path} has format {content.get('format')!r}, expected {FORMAT}: make the bundle anew")
+            raise BundleError(
+                f"{path} has format {content.get('format')!r}, expected {FORMAT}: make the bundle anew"
+            )
         manifest = Manifest.model_validate(content)
         for file, expected in manifest.checksums.items():
             if not (directory / file).is_file():

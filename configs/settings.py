@@ -23,7 +23,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="PENANCE_", frozen=True, populate_by_name=True)
 
     bundle: Path = Field(DEFAULT_BUNDLE, description="folder of the bundle in force")
-    state_directory: Path = Field(default_factory=default_state_directory, description="database, default key")
+    state_directory: Path = Field(
+        default_factory=default_state_directory, description="database, default key"
+    )
     serving_file: Path = Field(
         Path(__file__).with_name("serving.yaml"), description="replicas and resources of every deployment"
     )
@@ -34,9 +36,13 @@ class Settings(BaseSettings):
     )
     max_segment_bytes: int = Field(8 * 2**20, gt=0, description="largest body of an upload, chunked or not")
     body_timeout_s: float = Field(30.0, gt=0, description="longest time an upload may take")
-    answer_timeout_s: float = Field(120.0, gt=0, description="longest time a segment without a deadline may take")
+    answer_timeout_s: float = Field(
+        120.0, gt=0, description="longest time a segment without a deadline may take"
+    )
     answers_kept: int = Field(32, ge=1, le=1024, description="answers stored for replay, per camera")
-    lease_s: float = Field(3.0, gt=0.2, description="how long a segment stays claimed by a replica that fell silent")
+    lease_s: float = Field(
+        3.0, gt=0.2, description="how long a segment stays claimed by a replica that fell silent"
+    )
     decode_timeout_s: float = Field(10.0, gt=0, description="longest time that decoding one segment may take")
     decode_memory_mb: int = Field(1024, ge=256, description="address space of one decoder process")
 

@@ -114,7 +114,9 @@ class RunningApplication:
             except httpx.HTTPError:
                 pass
             time.sleep(0.3)
-        raise ApplicationError(f"the application was not ready after {START_TIMEOUT_S:g} s:\n{self.last_lines()}")
+        raise ApplicationError(
+            f"the application was not ready after {START_TIMEOUT_S:g} s:\n{self.last_lines()}"
+        )
 
     def last_lines(self, count: int = 30) -> str:
         return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:])

@@ -26,7 +26,9 @@ from load_tests.application import ApplicationError, RunningApplication
 SCENE = "demo:"
 
 
-def stream(application: RunningApplication, source: str, segments: int | None, out: Path, totals: Summary) -> None:
+def stream(
+    application: RunningApplication, source: str, segments: int | None, out: Path, totals: Summary
+) -> None:
     """Streams one source, saves it beside its segmentation, and adds to the totals."""
     display = Display(f"{source} to {application.url}")
     with (
@@ -53,7 +55,9 @@ def stream(application: RunningApplication, source: str, segments: int | None, o
 
 def demo(
     segments: Annotated[int, typer.Option(min=1, help="segments of the generated street")] = 20,
-    video: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="a video to stream too")] = None,
+    video: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="a video to stream too")
+    ] = None,
     out: Annotated[Path, typer.Option(help="folder for what is written")] = Path("demo"),
 ) -> None:
     """Start the application, stream a generated street (and a video), write a picture and figures."""

@@ -13,7 +13,7 @@ from configs.settings import Settings
 from serving.deployments.database import DatabaseDeployment
 from serving.deployments.encoder import EncoderDeployment
 from serving.deployments.variant import VariantDeployment
-from serving.ingress.api import Ingress
+from serving.ingress.api import IngressDeployment
 from serving.options import load_options
 
 
@@ -30,7 +30,7 @@ def build(settings: Settings) -> Application:
     database = None
     if settings.redis_url is None:
         database = DatabaseDeployment.options(name="database").bind(settings.state_directory)
-    ingress = Ingress.options(name="ingress", **options.ingress.for_serve())
+    ingress = IngressDeployment.options(name="ingress", **options.ingress.for_serve())
     return ingress.bind(settings.bundle, settings, variants, encoder, database)
 
 

@@ -66,11 +66,15 @@ class Keyring:
         scheme, _, presented = (authorization or "").partition(" ")
         match = _SHAPE.match(presented.strip()) if scheme.lower() == "bearer" else None
         if match is None:
-            raise Unauthenticated("Send 'Authorization: Bearer id.secret' with a tenant's key or a camera's token.")
+            raise Unauthenticated(
+                "Send 'Authorization: Bearer id.secret' with a tenant's key or a camera's token."
+            )
         key_id, secret = match.groups()
         fields = await self._fields(key_id)
         if not hmac.compare_digest(fields.get("sha256", ""), _hash(secret)):
-            raise Unauthenticated("This key is not known: it was mistyped or revoked. Ask the tenant for another.")
+            raise Unauthenticated(
+                "This key is not known: it was mistyped or revoked. Ask the tenant for another."
+            )
         scope: Scope = "camera" if fields["scope"] == "camera" else "tenant"
         return Principal(fields["tenant"], scope, fields.get("camera"))
 

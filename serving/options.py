@@ -37,6 +37,15 @@ class VariantOptions(DeploymentOptions):
     threads: int = Field(2, ge=1)
 
 
+class VariantsSection(BaseModel):
+    """Options of all variants, and by a variant's number what differs for it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    defaults: dict[str, Any]
+    overrides: dict[int, dict[str, Any]] = Field(default_factory=dict)
+
+
 class ServingOptions(BaseModel):
     """The whole file."""
 
@@ -44,12 +53,12 @@ class ServingOptions(BaseModel):
 
     ingress: DeploymentOptions
     encoder: DeploymentOptions
-    variants: dict[str, dict[str, Any]]
+    variants: VariantsSection
 
     def variant(self, index: int) -> VariantOptions:
         """Options of one variant: its overrides over the defaults."""
-        overrides = self.variants.get("overrides", {}).get(index, {})
-        return VariantOptions.model_validate({**self.variants["defaults"], **overrides})
+        overrides = self.variants.overrides.get(index, {})
+        return VariantOptions.model_validate({**self.variants.defaults, **overrides})
 
 
 def load_options(path: Path) -> ServingOptions:

@@ -25,11 +25,18 @@ class RequestProblem(Exception):
         self.retry_after_s = retry_after_s
 
     def document(self) -> dict[str, object]:
-        return {"type": PROBLEM_URN + self.slug, "title": self.title, "status": self.status, "detail": self.detail}
+        return {
+            "type": PROBLEM_URN + self.slug,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+        }
 
     def headers(self) -> dict[str, str]:
         """`Retry-After` in whole seconds, rounded up, where trying again makes sense."""
-        return {} if self.retry_after_s is None else {"Retry-After": str(max(1, math.ceil(self.retry_after_s)))}
+        return (
+            {} if self.retry_after_s is None else {"Retry-After": str(max(1, math.ceil(self.retry_after_s)))}
+        )
 
 
 class Unauthenticated(RequestProblem):

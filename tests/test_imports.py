@@ -40,7 +40,11 @@ def test_what_runs_on_a_camera_imports_nothing_heavy(floor: str) -> None:
 
 @pytest.mark.parametrize(
     ("module", "heavy"),
-    [("clients", {"torch", "ray", "onnxruntime", "av"}), ("serving", {"torch", "ray", "fastapi"}), ("rl", {"torch"})],
+    [
+        ("clients", {"torch", "ray", "onnxruntime", "av"}),
+        ("serving", {"torch", "ray", "fastapi"}),
+        ("rl", {"torch"}),
+    ],
 )
 def test_importing_a_package_loads_nothing_heavy(module: str, heavy: set[str]) -> None:
     code = f"import sys, {module}; print(*sys.modules)"

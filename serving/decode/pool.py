@@ -42,7 +42,9 @@ class DecoderPool:
         """Starts the processes before the first segment comes."""
         for _ in range(self._free.qsize()):
             decoder = self._free.get_nowait()
-            self._free.put_nowait(decoder or await _Decoder.start(self._max_bytes, _room(expected), self._memory_mb))
+            self._free.put_nowait(
+                decoder or await _Decoder.start(self._max_bytes, _room(expected), self._memory_mb)
+            )
 
     @asynccontextmanager
     async def decode(self, data: bytes, expected: DecodeLimits) -> AsyncIterator[NDArray[np.uint8]]:
@@ -124,7 +126,8 @@ class _Decoder:
             raise EOFError("the decoder process ended while it started")
 
     async def decode(self, data: bytes, expected: DecodeLimits) -> NDArray[np.uint8]:
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._memory[: len(data)] = data
         request = {**expected.model_dump(), "size": len(data), "offset": self._offset}
         self._process.stdin.write(json.dumps(request).encode() + b"\n")

@@ -31,6 +31,6 @@ class DatabaseReplica:
         self._server.stop()
 
 
-DatabaseDeployment = serve.deployment(DatabaseReplica).options(
+DatabaseDeployment = serve.deployment()(DatabaseReplica).options(
     num_replicas=1, health_check_period_s=2, health_check_timeout_s=30, ray_actor_options={"num_cpus": 0.05}
 )

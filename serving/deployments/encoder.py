@@ -38,7 +38,9 @@ class EncoderReplica:
         self._trained = bundle.manifest.encoder is not None
         if bundle.manifest.encoder is not None:
             self._encoder.load_state_dict(load_file(bundle.path(bundle.manifest.encoder)))
-        logger.info("Performance encoder of bundle %s: %s.", bundle.id, "trained" if self._trained else "untrained")
+        logger.info(
+            "Performance encoder of bundle %s: %s.", bundle.id, "trained" if self._trained else "untrained"
+        )
         torch.set_num_threads(1)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
 
@@ -53,4 +55,4 @@ class EncoderReplica:
 
 
 # Not a decorator: the class must stay importable by name, or Ray pickles its whole module by value.
-EncoderDeployment = serve.deployment(EncoderReplica)
+EncoderDeployment = serve.deployment()(EncoderReplica)

@@ -66,7 +66,9 @@ class Segmentation:
 class VariantReplica:
     """Replicas of one variant of the bundle."""
 
-    def __init__(self, bundle_directory: Path, variant: int, options: VariantOptions, settings: Settings) -> None:
+    def __init__(
+        self, bundle_directory: Path, variant: int, options: VariantOptions, settings: Settings
+    ) -> None:
         bundle = Bundle.load(bundle_directory)
         torch.set_num_threads(options.threads)
         hardware = choose_hardware()
@@ -84,7 +86,7 @@ class VariantReplica:
         )
 
     def _warm_up(self, height: int, width: int) -> None:
-        """First passes are slow: kernels are chosen and memory is laid out. Not the first camera's problem."""
+        """First passes are slow, kernels being chosen and memory laid out: not a camera's problem."""
         for _ in range(2):
             self._engine.run(np.zeros((1, height, width, 3), np.uint8))
 
@@ -125,4 +127,4 @@ class VariantReplica:
 
 
 # Not a decorator: the class must stay importable by name, or Ray pickles its whole module by value.
-VariantDeployment = serve.deployment(VariantReplica)
+VariantDeployment = serve.deployment()(VariantReplica)

@@ -41,8 +41,12 @@ class VariantLoad:
         own = self.service_s.get(configuration, 0.0)  # unknown yet: give it the chance
         expected = own + self.waiting * mean
         if self.waiting >= QUEUE_LIMIT:
-            return Admission(False, expected, f"{self.waiting} segments wait for this variant", max(mean, 0.5))
+            return Admission(
+                False, expected, f"{self.waiting} segments wait for this variant", max(mean, 0.5)
+            )
         if expected > remaining_s:
-            reason = f"answering is expected to take {expected:.2f} s and {max(0.0, remaining_s):.2f} s are left"
+            reason = (
+                f"answering is expected to take {expected:.2f} s and {max(0.0, remaining_s):.2f} s are left"
+            )
             return Admission(False, expected, reason, max(0.0, expected - remaining_s))
         return Admission(True, expected)

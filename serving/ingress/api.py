@@ -70,7 +70,7 @@ NO_CAMERA = "There is no such camera for this key. Register it with POST /v1/cli
 
 def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     document = {"model": Problem, "content": {PROBLEM_TYPE: {}}}
-    return {status: document for status in (401, *statuses, 503)}
+    return dict.fromkeys((401, *statuses, 503), document)
 
 
 api = FastAPI(
@@ -88,7 +88,9 @@ async def _refuse(_: Request, problem: RequestProblem) -> JSONResponse:
 
 @api.exception_handler(RequestValidationError)
 async def _refuse_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-    faults = [f"{'.'.join(str(part) for part in e['loc'][1:]) or e['loc'][0]}: {e['msg']}" for e in error.errors()]
+    faults = [
+        f"{'.'.join(str(part) for part in e['loc'][1:]) or e['loc'][0]}: {e['msg']}" for e in error.errors()
+    ]
     return await _refuse(request, Invalid("; ".join(faults)[:2000]))
 
 
@@ -104,25 +106,26 @@ async def _bound_json_bodies(request: Request, call_next: Any) -> Response:
     """JSON bodies are small; FastAPI reads them whole before validating, so they are bounded here."""
     if request.method in ("POST", "PATCH"):
         try:
-            request._body = await read_body(request, MAX_JSON, timeout_s=10)  # starlette's own cache of the body
+            request._body = await read_body(
+                request, MAX_JSON, timeout_s=10
+            )  # starlette's own cache of the body
         except RequestProblem as problem:
             return await _refuse(request, problem)
     response: Response = await call_next(request)
     return response
 
 
-@serve.deployment
 @serve.ingress(api)
-class Ingress:
+class IngressReplica:
     """Replicas of the ingress. They hold no state that matters: any of them can go at any time."""
 
     def __init__(
         self,
         bundle_directory: Path,
         settings: Settings,
-        variants: Sequence[DeploymentHandle],
-        encoder: DeploymentHandle,
-        database: DeploymentHandle | None,
+        variants: Sequence[DeploymentHandle[Any]],
+        encoder: DeploymentHandle[Any],
+        database: DeploymentHandle[Any] | None,
     ) -> None:
         self._bundle, self._settings = Bundle.load(bundle_directory), settings
         self._variants, self._encoder, self._database = variants, encoder, database
@@ -133,7 +136,9 @@ class Ingress:
         url = self._settings.redis_url or (await self._database.url.remote() if self._database else "")
         self._store = StateStore(url, self._settings.answers_kept, self._settings.lease_s)
         self._keyring = Keyring(self._store)
-        self._segments = SegmentService(self._bundle, self._settings, self._store, self._variants, self._encoder)
+        self._segments = SegmentService(
+            self._bundle, self._settings, self._store, self._variants, self._encoder
+        )
         await ensure_demo_key(self._store, self._settings.key_file)
 
     async def _started(self) -> None:
@@ -168,7 +173,9 @@ class Ingress:
     async def healthz(self) -> dict[str, str]:
         return {"status": "ok"}
 
-    @api.get("/readyz", tags=["health"], summary="Segments can be accepted", responses={503: {"model": Problem}})
+    @api.get(
+        "/readyz", tags=["health"], summary="Segments can be accepted", responses={503: {"model": Problem}}
+    )
     async def readyz(self) -> dict[str, str]:
         await self._started()
         await self._store.ping()
@@ -189,7 +196,11 @@ class Ingress:
         ]
 
     @api.post(
-        "/v1/clients", status_code=201, tags=["cameras"], summary="Register a camera", responses=_refusals(413, 422)
+        "/v1/clients",
+        status_code=201,
+        tags=["cameras"],
+        summary="Register a camera",
+        responses=_refusals(413, 422),
     )
     async def register(self, request: Request, registration: Registration) -> Registered:
         """The same name again updates the camera, returns the same id and a new token for it."""
@@ -222,14 +233,20 @@ class Ingress:
             raise NotFound(NO_CAMERA)
         return status
 
-    @api.patch("/v1/clients/{camera}", tags=["cameras"], summary="Change a camera", responses=_refusals(404, 422))
+    @api.patch(
+        "/v1/clients/{camera}", tags=["cameras"], summary="Change a camera", responses=_refusals(404, 422)
+    )
     async def patch(self, request: Request, camera: CameraId, patch: CameraPatch) -> CameraStatus:
         (await self._camera(request, camera)).require_tenant_key()
         await self._store.patch(camera, patch)
         return await self.status(request, camera)
 
     @api.delete(
-        "/v1/clients/{camera}", status_code=204, tags=["cameras"], summary="Forget a camera", responses=_refusals(404)
+        "/v1/clients/{camera}",
+        status_code=204,
+        tags=["cameras"],
+        summary="Forget a camera",
+        responses=_refusals(404),
     )
     async def delete(self, request: Request, camera: CameraId) -> None:
         principal = await self._camera(request, camera)
@@ -241,7 +258,9 @@ class Ingress:
         tags=["segments"],
         summary="Segment one second of video",
         responses=_refusals(404, 408, 409, 413, 415, 422),
-        openapi_extra={"requestBody": {"required": True, "content": {SEGMENT_TYPE: {"schema": {"type": "string"}}}}},
+        openapi_extra={
+            "requestBody": {"required": True, "content": {SEGMENT_TYPE: {"schema": {"type": "string"}}}}
+        },
     )
     async def put_segment(
         self,
@@ -261,7 +280,9 @@ class Ingress:
         arrived = time.perf_counter()
         await self._camera(request, camera)
         if bundle != self._bundle.id:
-            raise WrongBundle(f"Bundle {self._bundle.id} is in force, not {bundle}. Register again to get its ladder.")
+            raise WrongBundle(
+                f"Bundle {self._bundle.id} is in force, not {bundle}. Register again to get its ladder."
+            )
         check_configuration(configuration, self._bundle.ladder)
         reported = parse_dropped(dropped, seq, self._bundle.ladder)
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -285,3 +306,6 @@ class Ingress:
         )
         # Shielded: a camera that hangs up early finds the finished answer when it asks again.
         return await asyncio.shield(asyncio.create_task(self._segments.answer(job)))
+
+
+IngressDeployment = serve.deployment()(IngressReplica)

@@ -15,12 +15,16 @@ async def read_body(request: Request, limit: int, timeout_s: float) -> bytes:
     `UploadTimeout` when it has not arrived within `timeout_s`."""
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > limit:
-        raise TooLarge(f"A body may hold {limit} bytes, this one announces {announced}. Compress the segment more.")
+        raise TooLarge(
+            f"A body may hold {limit} bytes, this one announces {announced}. Compress the segment more."
+        )
     try:
         async with asyncio.timeout(timeout_s):
             return await _collect(request, limit)
     except TimeoutError as error:
-        raise UploadTimeout(f"The body did not arrive within {timeout_s:g} s. Send smaller segments.") from error
+        raise UploadTimeout(
+            f"The body did not arrive within {timeout_s:g} s. Send smaller segments."
+        ) from error
     except ClientDisconnect as error:
         raise Invalid("The upload was broken off. Send the whole segment again.") from error
 

@@ -15,14 +15,16 @@ SeqPath = Annotated[int, Path(ge=0, le=MAX_SEQ, description="the segment's numbe
 ConfigurationQuery = Annotated[int, Query(ge=0, description="index on the bundle's ladder", examples=[42])]
 BundleQuery = Annotated[str, Query(max_length=128, description="id of the bundle that the camera works with")]
 BandwidthQuery = Annotated[
-    float | None, Query(ge=0, le=1e6, allow_inf_nan=False, description="measured uplink, megabytes per second")
+    float | None,
+    Query(ge=0, le=1e6, allow_inf_nan=False, description="measured uplink, megabytes per second"),
 ]
 TargetQuery = Annotated[float | None, Query(ge=0, le=1, allow_inf_nan=False, description="target mIoU")]
 DeadlineQuery = Annotated[
     float | None, Query(gt=0, le=600_000, allow_inf_nan=False, description="milliseconds from the first byte")
 ]
 CapturedQuery = Annotated[
-    float | None, Query(ge=0, le=1e12, allow_inf_nan=False, description="when the last frame was taken, Unix seconds")
+    float | None,
+    Query(ge=0, le=1e12, allow_inf_nan=False, description="when the last frame was taken, Unix seconds"),
 ]
 DroppedQuery = Annotated[
     str,

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 from ray.exceptions import RayActorError, RayError
 from ray.serve.exceptions import BackPressureError, RayServeException
@@ -59,8 +60,8 @@ class SegmentService:
         bundle: Bundle,
         settings: Settings,
         store: StateStore,
-        variants: Sequence[DeploymentHandle],
-        encoder: DeploymentHandle,
+        variants: Sequence[DeploymentHandle[Any]],
+        encoder: DeploymentHandle[Any],
     ) -> None:
         self._bundle, self._settings, self._store = bundle, settings, store
         self._variants, self._encoder = variants, encoder
@@ -96,11 +97,13 @@ class SegmentService:
             raise NotFound("There is no such camera. Register it with POST /v1/clients.")
         if verdict == "stale":
             raise Stale(
-                f"Segment {request.seq} is not above the last accepted one, {detail}, and no answer is stored for "
-                f"it any more. Go on with {int(detail) + 1}."
+                f"Segment {request.seq} is not above the last accepted one, {detail}, and no answer is "
+                f"stored for it any more. Go on with {int(detail) + 1}."
             )
         if verdict == "dropped":
-            raise Stale(f"Segment {request.seq} was reported as dropped and counted so. Go on with the next one.")
+            raise Stale(
+                f"Segment {request.seq} was reported as dropped and counted so. Go on with the next one."
+            )
 
     @asynccontextmanager
     async def _claimed(self, request: SegmentRequest) -> AsyncIterator[None]:
@@ -124,7 +127,9 @@ class SegmentService:
         sent = time.perf_counter()
         result = await self._segment(request, segment)
         segmented = time.perf_counter()
-        encoding = await self._call(self._encoder.encode.remote(result.logits), request, "performance encoder")
+        encoding = await self._call(
+            self._encoder.encode.remote(result.logits), request, "performance encoder"
+        )
         assert isinstance(encoding, Encoding)
         done = time.perf_counter()
         names = self._bundle.manifest.classes
@@ -135,7 +140,9 @@ class SegmentService:
             embedding=encoding.embedding if encoding.trained else None,
             predicted_miou=None,
             cost=self._bundle.costs[request.configuration],
-            class_shares={name: share for name, share in zip(names, result.class_shares, strict=True) if share > 0},
+            class_shares={
+                name: share for name, share in zip(names, result.class_shares, strict=True) if share > 0
+            },
             timings_ms=Timings(
                 receive=(request.received - request.arrived) * 1e3,
                 state=state_ms,
@@ -158,7 +165,9 @@ class SegmentService:
         admission = load.admit(request.configuration, remaining)
         if not admission.admitted:
             problem = DeadlinePassed if request.deadline_s is not None else Overloaded
-            raise problem(f"Not accepted: {admission.reason}. Choose a cheaper configuration.", admission.retry_after_s)
+            raise problem(
+                f"Not accepted: {admission.reason}. Choose a cheaper configuration.", admission.retry_after_s
+            )
         width, height = scaled_size(segment.width, segment.height, configuration.scale)
         job = SegmentJob(
             data=request.body,
@@ -169,13 +178,16 @@ class SegmentService:
         load.waiting += 1
         try:
             name = f"variant {configuration.variant}"
-            result = await self._call(self._variants[configuration.variant].segment.remote(job), request, name)
+            result = await self._call(
+                self._variants[configuration.variant].segment.remote(job), request, name
+            )
         finally:
             load.waiting -= 1
         if isinstance(result, Refusal):
             if result.undecodable:
                 raise Undecodable(
-                    f"{result.reason}. Send {segment.frames} frames of {width}x{height} as one H.264 stream in mp4."
+                    f"{result.reason}. Send {segment.frames} frames of {width}x{height} as one H.264 stream "
+                    "in mp4."
                 )
             raise DeadlinePassed(f"The segment was given up: {result.reason}.")
         assert isinstance(result, Segmentation)
@@ -192,7 +204,9 @@ class SegmentService:
         except BackPressureError as error:
             raise Overloaded(f"The queue of the {name} is full. Send the segment again later.", 1) from error
         except RayActorError as error:
-            raise Overloaded(f"A replica of the {name} was lost and is being replaced. Send it again.", 1) from error
+            raise Overloaded(
+                f"A replica of the {name} was lost and is being replaced. Send it again.", 1
+            ) from error
         except (RayServeException, RayError) as error:
             raise Overloaded(f"The {name} cannot be reached just now. Send the segment again.", 2) from error
 

@@ -26,7 +26,9 @@ class Averages:
     def _with_cost(self, cost: float) -> float:
         return cost if self.cost is None else follow(self.cost, cost)
 
-    def after_segment(self, target: float, cost: float, overuse: float | None, deficit: float | None) -> Averages:
+    def after_segment(
+        self, target: float, cost: float, overuse: float | None, deficit: float | None
+    ) -> Averages:
         """The averages once an accepted segment is counted; what is unknown leaves its average alone."""
         old = self._aimed_at(target)
         return Averages(

@@ -41,7 +41,7 @@ class EmbeddedServer:
         """Process id of the server that answers on the socket; None if none does."""
         try:
             with redis.Redis(unix_socket_path=str(self.socket), socket_timeout=2.0) as client:
-                info: dict[str, int] = client.info("server")  # type: ignore[assignment]
+                info: dict[str, int] = client.info("server")
                 return int(info["process_id"])
         except redis.BusyLoadingError:
             time.sleep(0.1)

@@ -71,7 +71,8 @@ class StateStore:
     """Asynchronous access to one Redis (or Valkey) database."""
 
     def __init__(self, url: str, answers_kept: int, lease_s: float) -> None:
-        self._redis = redis.Redis.from_url(
+        # Any: redis-py's types know neither that this client is asynchronous nor that it decodes replies.
+        self._redis: Any = redis.Redis.from_url(
             url,
             decode_responses=True,
             socket_timeout=5.0,
@@ -140,13 +141,13 @@ class StateStore:
         """Creates a camera under its name, or updates the one that has it; returns its id."""
         names = f"{PREFIX}tenant:{tenant}:cameras"
         async with _reaching_redis():
-            if not await self._redis.hsetnx(names, registration.name, camera):  # type: ignore[misc]
-                camera = await self._redis.hget(names, registration.name) or camera  # type: ignore[misc]
+            if not await self._redis.hsetnx(names, registration.name, camera):
+                camera = await self._redis.hget(names, registration.name) or camera
             key = _camera_key(camera)
             fields = {"tenant": tenant, "name": registration.name, **_format_fields(registration.segment)}
             fields["target_miou"] = exact(registration.target_miou)
-            await self._redis.hset(key, mapping=fields)  # type: ignore[misc]
-            await self._redis.hsetnx(key, "created_at", exact(time.time()))  # type: ignore[misc]
+            await self._redis.hset(key, mapping=fields)
+            await self._redis.hsetnx(key, "created_at", exact(time.time()))
         return camera
 
     async def patch(self, camera: str, patch: CameraPatch) -> None:
@@ -155,12 +156,12 @@ class StateStore:
             fields["target_miou"] = exact(patch.target_miou)
         if fields:
             async with _reaching_redis():
-                await self._redis.hset(_camera_key(camera), mapping=fields)  # type: ignore[misc]
+                await self._redis.hset(_camera_key(camera), mapping=fields)
 
     async def status(self, camera: str) -> CameraStatus | None:
         """Everything but the embedding; None for an unknown camera."""
         async with _reaching_redis():
-            found: dict[str, str] = await self._redis.hgetall(_camera_key(camera))  # type: ignore[misc]
+            found: dict[str, str] = await self._redis.hgetall(_camera_key(camera))
         if "name" not in found:
             return None
         return CameraStatus(
@@ -187,14 +188,15 @@ class StateStore:
     async def owner(self, camera: str) -> str | None:
         """The tenant a camera belongs to; None for an unknown camera."""
         async with _reaching_redis():
-            return await self._redis.hget(_camera_key(camera), "tenant")  # type: ignore[misc, no-any-return]
+            owner: str | None = await self._redis.hget(_camera_key(camera), "tenant")
+        return owner
 
     async def delete(self, tenant: str, camera: str) -> None:
         """Forgets a camera, its state and its token."""
         async with _reaching_redis():
-            name, token = await self._redis.hmget(_camera_key(camera), "name", "token_id")  # type: ignore[misc]
+            name, token = await self._redis.hmget(_camera_key(camera), "name", "token_id")
             if name:
-                await self._redis.hdel(f"{PREFIX}tenant:{tenant}:cameras", name)  # type: ignore[misc]
+                await self._redis.hdel(f"{PREFIX}tenant:{tenant}:cameras", name)
             if token:
                 await self._redis.delete(_token_key(token))
             await self._redis.delete(*_segment_keys(camera))
@@ -203,18 +205,19 @@ class StateStore:
 
     async def store_key(self, key_id: str, fields: dict[str, str]) -> None:
         async with _reaching_redis():
-            await self._redis.hset(_token_key(key_id), mapping=fields)  # type: ignore[misc]
+            await self._redis.hset(_token_key(key_id), mapping=fields)
 
     async def read_key(self, key_id: str) -> dict[str, str]:
         """The stored fields of a key; empty for an unknown one."""
         async with _reaching_redis():
-            return await self._redis.hgetall(_token_key(key_id))  # type: ignore[misc, no-any-return]
+            fields: dict[str, str] = await self._redis.hgetall(_token_key(key_id))
+        return fields
 
     async def replace_camera_token(self, camera: str, key_id: str) -> None:
         """Makes `key_id` the camera's only token."""
         async with _reaching_redis():
-            old = await self._redis.hget(_camera_key(camera), "token_id")  # type: ignore[misc]
-            await self._redis.hset(_camera_key(camera), "token_id", key_id)  # type: ignore[misc]
+            old = await self._redis.hget(_camera_key(camera), "token_id")
+            await self._redis.hset(_camera_key(camera), "token_id", key_id)
             if old and old != key_id:
                 await self._redis.delete(_token_key(old))
 

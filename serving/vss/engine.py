@@ -109,7 +109,7 @@ class SegmentationEngine:
 
 
 def upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Logits (N, classes, h, w) to (N, classes, *size), bilinear, in a type that the CPU interpolates fast."""
+    """Logits (N, classes, h, w) to (N, classes, *size), bilinear; bfloat16, slow here on CPUs, is widened."""
     wide = logits.float() if logits.dtype == torch.bfloat16 else logits
     return F.interpolate(wide, size=size, mode="bilinear", align_corners=False)
 

@@ -93,7 +93,9 @@ class ResidualBlock(nn.Module):
                 ]
             )
         self.shortcut = (
-            ConvNorm(channels, (reads,), stream, 1, stride) if reads != stream or stride > 1 else nn.Identity()
+            ConvNorm(channels, (reads,), stream, 1, stride)
+            if reads != stream or stride > 1
+            else nn.Identity()
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -147,7 +149,9 @@ class PSPNet(nn.Module):
     def _make_stem(self) -> nn.ModuleList:
         groups = [IMAGE, *(f"stem.{i}" for i in range(len(self.architecture.stem)))]
         last = len(groups) - 2
-        strides = [2 if i == 0 or (i == last and not self.architecture.stem_pool) else 1 for i in range(last + 1)]
+        strides = [
+            2 if i == 0 or (i == last and not self.architecture.stem_pool) else 1 for i in range(last + 1)
+        ]
         return nn.ModuleList(
             [
                 ConvNorm(self.channels, (reads,), writes, 3, stride)

@@ -52,7 +52,9 @@ class TestCamera:
     bundle: str
     next_seq: int
 
-    def put(self, seq: int | str, body: Any, *, headers: dict[str, str] | None = None, **query: Any) -> httpx.Response:
+    def put(
+        self, seq: int | str, body: Any, *, headers: dict[str, str] | None = None, **query: Any
+    ) -> httpx.Response:
         parameters = {"configuration": 89, "bundle": self.bundle, **query}
         own = {"Authorization": f"Bearer {self.token}", "Content-Type": SEGMENT_TYPE}
         return self.http.put(

@@ -15,7 +15,11 @@ CONTAINERS = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"dinf")
 
 
 def encode(
-    pictures: Sequence[np.ndarray], container: str = "mp4", codec: str = "libx264", streams: int = 1, audio: bool = False
+    pictures: Sequence[np.ndarray],
+    container: str = "mp4",
+    codec: str = "libx264",
+    streams: int = 1,
+    audio: bool = False,
 ) -> bytes:
     """Frames in any container and codec, with any number of video streams and perhaps a sound track."""
     buffer = io.BytesIO()

@@ -55,13 +55,19 @@ class Journal:
             if self.answers and self.random.random() < 0.3:
                 self._repeat(self.random.choice(sorted(self.answers)[-8:]))
 
-    def _send_until_settled(self, seq: int, configuration: int, reported: tuple[tuple[int, int], ...]) -> bool:
+    def _send_until_settled(
+        self, seq: int, configuration: int, reported: tuple[tuple[int, int], ...]
+    ) -> bool:
         text = ",".join(f"{drop}:{index}" for drop, index in reported)
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             sends = 2 if self.random.random() < 0.2 else 1
             replies = self._send_at_once(sends, seq, configuration, text)
-            good = [SegmentAnswer.model_validate(r.json()) for r in replies if r is not None and r.status_code == 200]
+            good = [
+                SegmentAnswer.model_validate(r.json())
+                for r in replies
+                if r is not None and r.status_code == 200
+            ]
             if good:
                 assert sum(not answer.replayed for answer in good) <= 1
                 self.answers[seq] = good[0].model_copy(update={"replayed": False})
@@ -75,7 +81,9 @@ class Journal:
             time.sleep(0.2 + self.random.random() * 0.3)
         raise AssertionError(f"segment {seq} was not answered within {PATIENCE_S:g} s")
 
-    def _send_at_once(self, sends: int, seq: int, configuration: int, text: str) -> list[httpx.Response | None]:
+    def _send_at_once(
+        self, sends: int, seq: int, configuration: int, text: str
+    ) -> list[httpx.Response | None]:
         def send() -> httpx.Response | None:
             try:
                 return self.camera.put(
@@ -122,7 +130,9 @@ def test_a_thousand_segments_through_kills_are_counted_exactly_once(
         assert_equal_to_reference(journal, bundle)
     settled = sum(len(j.committed) + len(j.stale) for j in journals)
     dropped = sum(j.camera.status()["dropped"] for j in journals)
-    assert settled + dropped >= CAMERAS * SEGMENTS_EACH - CAMERAS  # a drop after the last segment is not reported
+    assert (
+        settled + dropped >= CAMERAS * SEGMENTS_EACH - CAMERAS
+    )  # a drop after the last segment is not reported
 
 
 def assert_equal_to_reference(journal: Journal, bundle: Bundle) -> None:

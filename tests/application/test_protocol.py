@@ -80,7 +80,10 @@ def test_the_same_segment_sent_many_times_at_once_is_worked_on_once(camera: Test
 
 
 def test_a_camera_that_hangs_up_finds_the_answer_later(camera: TestCamera) -> None:
-    with pytest.raises(httpx.TimeoutException), httpx.Client(base_url=camera.http.base_url, timeout=0.005) as hasty:
+    with (
+        pytest.raises(httpx.TimeoutException),
+        httpx.Client(base_url=camera.http.base_url, timeout=0.005) as hasty,
+    ):
         TestCamera(hasty, camera.id, camera.token, camera.bundle, 0).put(0, SEGMENT)
     assert camera.put(0, SEGMENT).status_code == 200
     assert camera.status()["segments"] == 1

@@ -55,13 +55,17 @@ async def test_frames_are_those_of_a_decoder_in_this_process(pool: DecoderPool) 
         (DecodeLimits(width=256, height=192, frames=FRAMES), "expected frames of 256x192"),
     ],
 )
-async def test_other_counts_and_sizes_are_refused(pool: DecoderPool, expected: DecodeLimits, said: str) -> None:
+async def test_other_counts_and_sizes_are_refused(
+    pool: DecoderPool, expected: DecodeLimits, said: str
+) -> None:
     with pytest.raises(DecodeError, match=said):
         async with pool.decode(SEGMENT, expected):
             pass
 
 
-@pytest.mark.parametrize("data", [b"", b"\x00" * 64, b"#EXTM3U\n", SEGMENT[:100], SEGMENT[: len(SEGMENT) // 2]])
+@pytest.mark.parametrize(
+    "data", [b"", b"\x00" * 64, b"#EXTM3U\n", SEGMENT[:100], SEGMENT[: len(SEGMENT) // 2]]
+)
 async def test_damaged_bytes_are_refused_and_the_next_segment_is_fine(pool: DecoderPool, data: bytes) -> None:
     with pytest.raises(DecodeError):
         async with pool.decode(data, EXPECTED):

@@ -53,7 +53,8 @@ async def test_the_secret_is_not_stored(store: StateStore) -> None:
 
 
 @pytest.mark.parametrize(
-    "header", [None, "", "Bearer", "Bearer x", "Basic abc", "Bearer a.b", "Bearer " + "a" * 12 + "." + "b" * 43]
+    "header",
+    [None, "", "Bearer", "Bearer x", "Basic abc", "Bearer a.b", "Bearer " + "a" * 12 + "." + "b" * 43],
 )
 async def test_anything_else_is_nobody(store: StateStore, header: str | None) -> None:
     with pytest.raises(Unauthenticated):

@@ -64,7 +64,9 @@ def segment(seq: int, **changes: object) -> Commit:
     return replace(commit, **changes)  # type: ignore[arg-type]
 
 
-async def test_a_segment_is_counted_once_however_often_it_is_committed(store: StateStore, camera: str) -> None:
+async def test_a_segment_is_counted_once_however_often_it_is_committed(
+    store: StateStore, camera: str
+) -> None:
     assert (await store.begin(camera, 0)).verdict == "go"
     assert await store.commit(camera, segment(0)) == ("committed", '{"seq": 0}')
     assert await store.commit(camera, segment(0, answer="another")) == ("replay", '{"seq": 0}')
@@ -96,7 +98,9 @@ async def test_a_renewed_claim_is_not_taken_over(store: StateStore, camera: str)
     assert (await store.begin(camera, 0)).verdict == "wait"
 
 
-async def test_a_segment_below_the_last_one_is_stale_and_changes_nothing(store: StateStore, camera: str) -> None:
+async def test_a_segment_below_the_last_one_is_stale_and_changes_nothing(
+    store: StateStore, camera: str
+) -> None:
     await store.begin(camera, 5)
     await store.commit(camera, segment(5))
     before = await store.status(camera)
@@ -117,7 +121,9 @@ async def test_segments_in_flight_together_commit_in_the_order_in_which_they_fin
     assert (status.segments, status.next_seq) == (2, 2)
 
 
-async def test_a_dropped_segment_counts_once_and_cannot_be_accepted_later(store: StateStore, camera: str) -> None:
+async def test_a_dropped_segment_counts_once_and_cannot_be_accepted_later(
+    store: StateStore, camera: str
+) -> None:
     await store.begin(camera, 0)
     await store.begin(camera, 2)
     await store.commit(camera, segment(2, dropped=((0, 1.0), (1, 0.5))))
@@ -207,7 +213,11 @@ def test_averages_in_redis_equal_the_reference_to_the_last_bit(server: EmbeddedS
                 camera,
                 segment(seq, target=target, cost=cost, overuse=overuse, deficit=deficit, dropped=dropped),
             )
-            reference, total, seq = reference.after_segment(target, cost, overuse, deficit), total + cost, seq + 1
+            reference, total, seq = (
+                reference.after_segment(target, cost, overuse, deficit),
+                total + cost,
+                seq + 1,
+            )
         status = await store.status(camera)
         assert status is not None
         assert status.cost_average == reference.cost

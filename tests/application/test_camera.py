@@ -1,0 +1,161 @@
+"""The real camera, as a class and as a command, against the real application."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from clients.camera import Camera
+from load_tests.application import RunningApplication
+
+COMMAND = Path(sys.executable).with_name("penance-camera")
+
+
+def run_camera(application: RunningApplication, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(COMMAND), *arguments, "--server", application.url],
+        env={**os.environ, "PENANCE_KEY": application.key},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+
+
+def test_every_segment_of_a_round_robin_is_answered(application: RunningApplication, tmp_path: Path) -> None:
+    out, summary, log = tmp_path / "out.mp4", tmp_path / "summary.json", tmp_path / "log.jsonl"
+    done = run_camera(
+        application,
+        *("demo:", "--name", "round", "--pace", "server", "--policy", "round-robin", "--segments", "10"),
+        *("--save", str(out), "--summary", str(summary), "--log", str(log)),
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(summary.read_text())
+    assert (figures["segments_sent"], figures["segments_answered"], figures["segments_dropped"]) == (
+        10,
+        10,
+        0,
+    )
+    assert set(figures["variant_histogram"]) == {"0", "1", "2", "3", "4"}
+    assert 0 < figures["mean_cost"] < 1
+    assert len(log.read_text().splitlines()) == 10
+    with av.open(str(out)) as video:
+        assert sum(1 for _ in video.decode(video=0)) == 150
+
+
+def test_a_slow_uplink_drops_and_the_server_counts_what_was_dropped(application: RunningApplication) -> None:
+    from clients.bandwidth import Uplink
+
+    with Camera(
+        "demo:", key=application.key, server=application.url, name="slow", policy="fixed:0", segments=4,
+        uplink=Uplink(0.05),
+    ) as camera:  # fmt: skip
+        results = list(camera.run())
+        assert all(result.dropped for result in results)
+        camera.uplink = None  # type: ignore[assignment]
+        status = camera.server.status()
+    assert status.segments == 0
+    with Camera(
+        "demo:",
+        key=application.key,
+        server=application.url,
+        name="slow",
+        policy="fixed:89",
+        segments=1,
+        pace="server",
+    ) as camera:
+        (result,) = camera.run()
+    assert result.answer is not None
+
+
+def test_ctrl_c_ends_the_camera_with_a_summary(application: RunningApplication, tmp_path: Path) -> None:
+    summary = tmp_path / "summary.json"
+    process = subprocess.Popen(
+        [
+            str(COMMAND), "demo:", "--name", "interrupted", "--policy", "fixed:89",
+            "--server", application.url, "--summary", str(summary),
+        ],
+        env={**os.environ, "PENANCE_KEY": application.key},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )  # fmt: skip
+    try:
+        time.sleep(15)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
+    assert json.loads(summary.read_text())["segments_answered"] > 0
+
+
+def test_a_wrong_key_is_one_clear_line(application: RunningApplication) -> None:
+    done = run_camera(application, "demo:", "--key", f"{'a' * 12}.{'b' * 43}", "--patience", "5")
+    assert done.returncode == 1
+    assert "key" in done.stderr.lower()
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_real_street_video_is_segmented_where_things_are(application: RunningApplication, data: Path) -> None:
+    """On a motorway by day: sky above, road below, and neither the other way round."""
+    with Camera(
+        str(data / "clips" / "test" / "motorway_day.mp4"),
+        key=application.key,
+        server=application.url,
+        policy="fixed:0",
+        pace="server",
+        masks="last",
+        segments=1,
+    ) as camera:
+        (result,) = camera.run()
+        classes = camera.server.registered.classes
+    assert result.answer is not None
+    assert result.answer.masks is not None
+    labels = result.answer.masks.unpack()[0]
+    top, bottom = labels[: len(labels) // 4], labels[-len(labels) // 4 :]
+    sky, road = classes.index("sky"), classes.index("road")
+    assert np.mean(top == sky) > 0.4
+    assert np.mean(bottom == road) > 0.4
+    assert np.mean(bottom == sky) < 0.05
+    assert result.answer.class_shares["car"] > 0.005
+
+
+def test_a_camera_waits_for_a_server_that_is_not_there(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            str(COMMAND),
+            "demo:",
+            "--server",
+            "http://127.0.0.1:9",
+            "--key",
+            f"{'a' * 12}.{'b' * 43}",
+            "--patience",
+            "3",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    assert len(lines) <= 4, lines
+    assert "127.0.0.1:9" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"]])
+def test_help_is_worth_reading(arguments: list[str]) -> None:
+    done = subprocess.run([str(COMMAND), *arguments], capture_output=True, text=True, timeout=60, check=True)
+    assert "Examples" in done.stdout
+    assert "round-robin" in done.stdout

@@ -1,0 +1,60 @@
+"""The commands that start the application, exactly as the README has them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from clients.camera import Camera
+from load_tests.application import RunningApplication
+from serving.state.embedded import EmbeddedServer
+
+SERVE_PORT = 8000
+
+
+def port_is_free() -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", SERVE_PORT)) != 0
+
+
+@pytest.mark.parametrize("target", ["serving.app", "serving.app:app"])
+def test_serve_run_starts_it_and_a_restart_finds_its_data(
+    short_directory: Path, bundle: Path, target: str
+) -> None:
+    """Both commands share one state folder, so the second is a restart of the first."""
+    assert port_is_free(), f"`serve run` needs port {SERVE_PORT}: stop what uses it"
+    state = short_directory / "commands"
+    with RunningApplication(state, bundle, command=[target], port=SERVE_PORT) as application:
+        key_file = state / "demo.key"
+        assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
+        with Camera(
+            "demo:", key=application.key, name="restarted", policy="fixed:89", pace="server", segments=2
+        ) as camera:
+            first = camera.server.status().next_seq
+            assert [result.answer is not None for result in camera.run()] == [True, True]
+            assert camera.server.status().next_seq == first + 2
+        assert first == (0 if target == "serving.app" else 2)
+        pid = application.pid
+        family = psutil.Process(pid).children(recursive=True)
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert [process.name() for process in alive] == []
+    assert EmbeddedServer(state).pid() is None
+    assert port_is_free()
+
+
+def test_ctrl_c_while_starting_leaves_nothing_behind(short_directory: Path, bundle: Path) -> None:
+    application = RunningApplication(short_directory / "interrupted", bundle)
+    application._wait_until_ready = lambda: None  # type: ignore[method-assign] # hand it over unready
+    with application:
+        process = psutil.Process(application.pid)
+        os.kill(application.pid, signal.SIGINT)
+        process.wait(60)
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"{application.url}/healthz", timeout=2)

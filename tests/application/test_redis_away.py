@@ -1,0 +1,49 @@
+"""The database goes away and comes back: nothing is answered uncommitted, nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from load_tests.application import RunningApplication
+from serving.state.embedded import EmbeddedServer
+from tests.application.conftest import SEGMENT, TestCamera
+
+
+def test_segments_are_refused_while_it_is_away_and_counted_once_it_is_back(
+    application: RunningApplication, new_camera: Callable[..., TestCamera]
+) -> None:
+    camera = new_camera()
+    camera.put(0, SEGMENT).raise_for_status()
+    server = EmbeddedServer(application.state_directory)
+    pid = server.pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)  # alive but silent: the worst kind of away
+    try:
+        refusal = camera.put(1, SEGMENT)
+        assert refusal.status_code == 503
+        assert refusal.json()["type"].endswith(":state")
+        assert int(refusal.headers["retry-after"]) >= 1
+        # A key that nobody has seen yet cannot be checked, so it is not let in either.
+        stranger = camera.put(1, SEGMENT, headers={"Authorization": f"Bearer {'x' * 12}.{'y' * 43}"})
+        assert stranger.status_code == 503
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert answered(camera, 1)
+    os.kill(pid, signal.SIGKILL)
+    assert answered(camera, 2)
+    status = camera.status()
+    assert (status["segments"], status["next_seq"]) == (3, 3)
+    assert camera.put(0, b"kept").json()["replayed"]
+
+
+def answered(camera: TestCamera, seq: int, patience_s: float = 60) -> bool:
+    """Sends a segment until it is answered, as a camera does."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        if camera.put(seq, SEGMENT).status_code == 200:
+            return True
+        time.sleep(0.3)
+    return False

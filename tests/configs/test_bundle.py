@@ -1,0 +1,83 @@
+"""Bundles: whole, unchanged, or refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from configs.bundle import DEFAULT_BUNDLE, MANIFEST, Bundle, BundleError
+
+LIMIT = 15 * 2**20
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(DEFAULT_BUNDLE, tmp_path / "bundle"))
+
+
+def test_the_bundle_that_ships_is_whole_and_small() -> None:
+    bundle = Bundle.load()
+    assert bundle.id.startswith("lite-")
+    assert len(bundle.manifest.variants) == 5
+    assert sum(file.stat().st_size for file in DEFAULT_BUNDLE.iterdir()) <= LIMIT
+
+
+def test_costs_are_those_of_the_ladder_and_qp_is_free() -> None:
+    bundle = Bundle.load()
+    assert len(bundle.costs) == 90
+    assert bundle.costs[0] == 1.0 == max(bundle.costs)
+    assert len(set(bundle.costs)) == 15
+    for configuration in bundle.ladder.rungs():
+        same = bundle.ladder.index(configuration.scale, 20, configuration.variant)
+        assert bundle.costs[configuration.index] == bundle.costs[same]
+
+
+def test_every_sparsity_costs_what_it_says_within_a_tenth() -> None:
+    variants = Bundle.load().manifest.variants
+    for variant in variants:
+        share = variant.flops[0] / variants[0].flops[0]
+        assert share == pytest.approx(1 - variant.sparsity, rel=0.1)
+
+
+def test_the_model_card_names_data_and_licences() -> None:
+    card = (DEFAULT_BUNDLE / "README.md").read_text(encoding="utf-8")
+    for word in ("CamVid", "CC BY-NC 4.0", "ESPNetv2", "licen"):
+        assert word in card
+
+
+def test_a_changed_file_is_refused(copy: Path) -> None:
+    weights = copy / Bundle.load(copy).manifest.variants[0].weights
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(BundleError, match="checksum"):
+        Bundle.load(copy)
+
+
+def test_a_missing_file_is_refused(copy: Path) -> None:
+    (copy / Bundle.load(copy).manifest.variants[2].weights).unlink()
+    with pytest.raises(BundleError, match="lacks"):
+        Bundle.load(copy)
+
+
+def test_a_changed_manifest_is_refused(copy: Path) -> None:
+    content = json.loads((copy / MANIFEST).read_text())
+    content["variants"][0]["flops"][0] //= 2
+    (copy / MANIFEST).write_text(json.dumps(content))
+    with pytest.raises(BundleError, match="changed"):
+        Bundle.load(copy)
+
+
+def test_another_format_is_refused(copy: Path) -> None:
+    content = json.loads((copy / MANIFEST).read_text())
+    (copy / MANIFEST).write_text(json.dumps({**content, "format": 99}))
+    with pytest.raises(BundleError, match="format 99"):
+        Bundle.load(copy)
+
+
+def test_a_folder_without_a_bundle_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="holds no"):
+        Bundle.load(tmp_path)

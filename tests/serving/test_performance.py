@@ -1,0 +1,56 @@
+"""The performance encoder: its size, and what sending 16-bit logits costs its embeddings."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from configs.bundle import DEFAULT_BUNDLE
+from serving.deployments.encoder import EncoderReplica
+from serving.performance.network import EMBEDDING, INPUT_SIZE, encoder_input, make_encoder
+
+
+def logits(seed: int = 0) -> torch.Tensor:
+    torch.manual_seed(seed)
+    coarse = torch.randn(1, 19, 6, 10) * 4
+    return torch.nn.functional.interpolate(coarse, (45, 80), mode="bilinear")
+
+
+def test_it_is_under_half_a_gigaflop_and_gives_at_most_128_values() -> None:
+    encoder = make_encoder(19)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        embedding = encoder(encoder_input(logits()))
+    assert embedding.shape == (1, EMBEDDING)
+    assert EMBEDDING <= 128
+    assert counter.get_total_flops() < 0.5e9
+
+
+def test_it_sees_a_softmax_of_180_by_320() -> None:
+    softmax = encoder_input(logits())
+    assert softmax.shape == (1, 19, *INPUT_SIZE)
+    torch.testing.assert_close(softmax.sum(1), torch.ones(1, *INPUT_SIZE))
+
+
+def test_16_bit_logits_change_an_embedding_by_less_than_a_thousandth() -> None:
+    encoder = make_encoder(19)
+    with torch.no_grad():
+        exact = encoder(encoder_input(logits()))
+        sent = encoder(encoder_input(logits().to(torch.float16)))
+    assert (sent - exact).norm() / exact.norm() < 1e-3
+
+
+def test_an_untrained_encoder_is_the_same_everywhere() -> None:
+    first, second = make_encoder(19).state_dict(), make_encoder(19).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_replica_embeds_logits_and_says_whether_it_was_trained() -> None:
+    replica = EncoderReplica(DEFAULT_BUNDLE)
+    sent = logits()[0].to(torch.float16).numpy()
+    encoding = asyncio.run(replica.encode(sent))
+    assert len(encoding.embedding) == EMBEDDING
+    assert np.isfinite(encoding.embedding).all()
+    assert not encoding.trained

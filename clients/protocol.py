@@ -31,6 +31,11 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _example(**content: object) -> ConfigDict:
+    """What the interface's description shows for a message; checked against the message by a test."""
+    return ConfigDict(json_schema_extra={"examples": [content]})
+
+
 class SegmentFormat(Message):
     """The segments that a camera agrees to send."""
 
@@ -56,13 +61,21 @@ class SegmentFormat(Message):
 class Registration(Message):
     """Body of `POST /v1/clients`: the same name again updates the camera and returns the same id."""
 
-    name: str = Field(min_length=1, max_length=128, pattern=r"^[\w .:@/+-]+$", examples=["gate-north"])
+    model_config = _example(
+        name="gate-north",
+        target_miou=0.65,
+        segment={"seconds": 1.0, "fps": 15.0, "width": 1280, "height": 720},
+    )
+
+    name: str = Field(min_length=1, max_length=128, pattern=r"^[\w .:@/+-]+$")
     target_miou: TargetMiou = 0.65
     segment: SegmentFormat = SegmentFormat()
 
 
 class CameraPatch(Message):
     """Body of `PATCH /v1/clients/{id}`: what is left out stays as it is."""
+
+    model_config = _example(target_miou=0.7)
 
     target_miou: TargetMiou | None = None
     segment: SegmentFormat | None = None
@@ -160,6 +173,27 @@ class Timings(Message):
 class SegmentAnswer(Message):
     """Answer to one segment; once given it never changes, however often the segment is sent again."""
 
+    model_config = _example(
+        seq=17,
+        configuration=42,
+        bundle="lite-0123456789ab",
+        embedding=None,
+        predicted_miou=None,
+        cost=0.146,
+        class_shares={"road": 0.41, "vegetation": 0.28, "sky": 0.22, "car": 0.09},
+        timings_ms={
+            "receive": 3.1,
+            "queue": 1.9,
+            "decode": 34.0,
+            "infer": 212.5,
+            "embed": 9.8,
+            "state": 0.7,
+            "total": 262.0,
+        },
+        masks=None,
+        replayed=False,
+    )
+
     seq: int
     configuration: int
     bundle: str
@@ -175,7 +209,12 @@ class SegmentAnswer(Message):
 class Problem(Message):
     """RFC 9457 problem document: what was wrong, what was expected, what to do."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True) | _example(
+        type="urn:penance:problem:stale",
+        title="This segment's turn is over",
+        status=409,
+        detail="Segment 3 is not above the last accepted one, 9, and no answer is stored for it. Go on with 10.",
+    )
 
     type: str
     title: str

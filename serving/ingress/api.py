@@ -91,13 +91,20 @@ async def _refuse_invalid(request: Request, error: RequestValidationError) -> JS
     faults = [
         f"{'.'.join(str(part) for part in e['loc'][1:]) or e['loc'][0]}: {e['msg']}" for e in error.errors()
     ]
-    return await _refuse(request, Invalid("; ".join(faults)[:2000]))
+    detail = "; ".join(faults)[:2000]
+    return await _refuse(request, Invalid(f"{detail}. See /docs for what is expected here."))
 
 
 @api.exception_handler(HTTPException)
-async def _refuse_route(_: Request, error: HTTPException) -> JSONResponse:
+async def _refuse_route(request: Request, error: HTTPException) -> JSONResponse:
+    if error.status_code == 400:  # FastAPI's word for JSON that its parser gave up on
+        return await _refuse(
+            request, Invalid("The body is not JSON that can be read. See /docs for an example.")
+        )
     document = {"type": f"{PROBLEM_URN}http", "title": error.detail, "status": error.status_code}
-    document["detail"] = "See /docs for the routes and methods that exist."
+    document["detail"] = (
+        f"{request.method} {request.url.path[:200]}: see /docs for the routes and methods there are."
+    )
     return JSONResponse(document, error.status_code, error.headers, media_type=PROBLEM_TYPE)
 
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from pydantic import BaseModel
 
-from clients.protocol import LabelMaps
+from clients.protocol import CameraPatch, LabelMaps, Problem, Registration, SegmentAnswer
 
 shapes = st.tuples(st.integers(1, 5), st.integers(1, 12), st.integers(1, 12))
 
@@ -23,3 +24,9 @@ def test_label_maps_of_another_size_are_refused() -> None:
     packed = LabelMaps.pack(np.ones((2, 4, 4), np.uint8))
     with pytest.raises(ValueError, match="48 bytes"):
         packed.model_copy(update={"frames": 3}).unpack()
+
+
+@pytest.mark.parametrize("message", [Registration, CameraPatch, SegmentAnswer, Problem])
+def test_the_examples_in_the_interfaces_description_are_valid(message: type[BaseModel]) -> None:
+    (example,) = message.model_json_schema()["examples"]
+    message.model_validate(example)

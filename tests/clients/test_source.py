@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
@@ -14,8 +19,6 @@ from clients.codec import rgb
 from clients.errors import SourceError
 from clients.source import FramePicker, VideoSource, fit_size, frames_per_segment
 from tests.clients.conftest import make_video
-
-CLIPS = Path(__file__).parents[3] / "shared" / "data" / "clips" / "test"
 
 
 @given(st.floats(15, 120), st.floats(0, 1e5), st.integers(30, 400))
@@ -103,18 +106,41 @@ def test_clear_lines(tmp_path: Path) -> None:
         list(short.segments())
 
 
-def test_a_live_source_that_breaks_off_is_opened_again(video: Path) -> None:
+@pytest.fixture
+def network_camera(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
+    """The address of an HTTP camera that hangs up after every three seconds of video, and its callers."""
+    stream = make_video(tmp_path / "camera.ts", 90, 30).read_bytes()
+    calls: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            calls.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Type", "video/mp2t")
+            self.end_headers()
+            with contextlib.suppress(OSError):  # the camera may look only at the first bytes
+                self.wfile.write(stream)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/live.ts", calls
+        server.shutdown()
+        thread.join()
+
+
+def test_a_network_camera_that_hangs_up_is_opened_again(network_camera: tuple[str, list[str]]) -> None:
+    address, calls = network_camera
     lines: list[str] = []
-    source = VideoSource(str(video), box=(64, 48), notify=lines.append)
-    source.live = True  # a file played as if it were a camera: its end is a break
-    count = 0
-    for segment in source.segments():
-        assert len(segment) == 15
-        count += 1
-        if count == 6:
-            source.close()
-    assert count == 6
-    assert len(lines) == 1
+    source = VideoSource(address, box=(64, 48), notify=lines.append)
+    assert source.live
+    segments = list(itertools.islice(source.segments(), 5))
+    source.close()
+    assert [len(segment) for segment in segments] == [15] * 5
+    assert len(calls) >= 3  # once to look, twice to play
     assert "broke off" in lines[0]
 
 
@@ -125,9 +151,8 @@ def test_the_demo_is_a_source() -> None:
     assert [rgb(frame).shape for frame in segment] == [(90, 160, 3)] * 15
 
 
-@pytest.mark.skipif(not CLIPS.is_dir(), reason="needs the street clips in ../shared/data/clips")
-def test_real_clips() -> None:
-    source = VideoSource(str(CLIPS / "crosswalk_us_campus.mp4"))
+def test_a_real_clip_keeps_its_own_rate_and_shape(data: Path) -> None:
+    source = VideoSource(str(data / "clips" / "test" / "crosswalk_us_campus.mp4"))
     assert (source.format.fps, source.format.width, source.format.height) == (11.0, 1280, 704)
     segment = next(source.segments())
     assert len(segment) == 11

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 MAX_SEQ = 2**53 - 1  # the largest integer that JSON readers and Redis scripts hold exactly
 MAX_SIDE = 4096
@@ -31,7 +31,7 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _example(**content: object) -> ConfigDict:
+def _example(**content: JsonValue) -> ConfigDict:
     """What the interface's description shows for a message; checked against the message by a test."""
     return ConfigDict(json_schema_extra={"examples": [content]})
 
@@ -213,7 +213,7 @@ class Problem(Message):
         type="urn:penance:problem:stale",
         title="This segment's turn is over",
         status=409,
-        detail="Segment 3 is not above the last accepted one, 9, and no answer is stored for it. Go on with 10.",
+        detail="Segment 3 is not above the last accepted one, 9, and its answer is gone. Go on with 10.",
     )
 
     type: str

@@ -1,5 +1,5 @@
 # Every target sets up what it needs on a machine with only Python 3.11 and make.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 VIDEO ?=
@@ -13,7 +13,8 @@ help: ## show this list
 
 # Torch first and alone: its version is what decides between a small CPU build and gigabytes of CUDA.
 $(VENV)/.installed: pyproject.toml requirements.lock
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed as '$(PYTHON)': make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "Python 3.11 is needed: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) (once, a few minutes) ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock "torch==2.13.0"

@@ -37,6 +37,7 @@ class Display:
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
         if self._live:
+            self._live.update(self._table() if self._recent else Text(), refresh=True)  # totals come after it
             self._live.stop()
 
     def notify(self, line: str) -> None:

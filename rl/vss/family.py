@@ -26,6 +26,7 @@ from serving.vss.pspnet import ChannelPlan, PSPNet, dense_channels
 from serving.vss.weights import read_network, save_network
 
 FIGURES = "figures.json"
+REFINED = "refined"
 VALIDATION_STRIDE = 4  # CamVid's validation run is 15 fps video: every fourth image says as much
 
 
@@ -56,7 +57,7 @@ class FamilyData:
         return camvid_miou(network, self.validation)
 
 
-def weights_file(number: int) -> str:
+def weights_file(number: int | str) -> str:
     """Name of variant `number`'s weights, in run directories and bundles."""
     return f"variant{number}.safetensors"
 
@@ -85,7 +86,7 @@ def train_family(
                 network = prune(networks[-1], plan, networks[0], recipe, data, directory / f"variant{number}")
             save_network(network, file)
         networks.append(read_network(file, recipe.architecture, plan))
-    return networks
+    return networks if recipe.refinement is None else refine(networks, recipe, data, directory / REFINED)
 
 
 def train_dense(recipe: FamilyRecipe, data: FamilyData, directory: Path) -> PSPNet:
@@ -130,12 +131,36 @@ def prune(
     )
 
 
+def refine(networks: list[PSPNet], recipe: FamilyRecipe, data: FamilyData, directory: Path) -> list[PSPNet]:
+    """The last stage: variant 0 on labels alone, then the others with its refined soft labels beside."""
+    refinement = recipe.refinement
+    assert refinement is not None
+    milder = recipe.model_copy(update={"camvid_share": refinement.camvid_share, "rarity": refinement.rarity})
+    refined: list[PSPNet] = []
+    for number, network in enumerate(networks):
+        file = directory / weights_file(number)
+        if not file.exists():
+            better = train(
+                copy.deepcopy(network),
+                data.training,
+                milder,
+                refinement.pruned if refined else refinement.dense,
+                directory / f"variant{number}",
+                teacher=refined[0] if refined else None,
+                validate=data.validate,
+                title=f"variant{number}: refining",
+            )
+            save_network(better, file)
+        refined.append(read_network(file, recipe.architecture, network.channels))
+    return refined
+
+
 def measured(
     networks: list[PSPNet], specs: tuple[VariantSpec, ...], data: FamilyData, directory: Path
 ) -> list[VariantFigures]:
     """The figures of the finished family; measured again only when weights are newer than the figures."""
     file, table = directory / FIGURES, TypeAdapter(list[VariantFigures])
-    newest = max((directory / weights_file(number)).stat().st_mtime for number in range(len(networks)))
+    newest = max(weights.stat().st_mtime for weights in directory.rglob(weights_file("*")))
     if file.exists() and file.stat().st_mtime >= newest:
         return table.validate_json(file.read_bytes())
     figures = measure_family(networks, specs, data.camvid_test, data.streets_test)

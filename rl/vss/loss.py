@@ -30,8 +30,8 @@ def distillation(logits: Tensor, teacher: Tensor) -> Tensor:
     return divergence.sum(1).mean()
 
 
-def target_weights(counts: Tensor) -> Tensor:
-    """Weights that lift rare classes: square root of inverse frequency, between 0.5 and 3."""
+def target_weights(counts: Tensor, rarity: float) -> Tensor:
+    """Weights that lift rare classes: inverse frequency to the power `rarity`, between 0.5 and 3."""
     frequency = counts / counts.sum().clamp_min(1)
     present = frequency[frequency > 0]
-    return (present.median() / frequency.clamp_min(1e-8)).sqrt().clamp(0.5, 3.0)
+    return (present.median() / frequency.clamp_min(1e-8)).pow(rarity).clamp(0.5, 3.0)

@@ -53,6 +53,19 @@ class Pruning(Recipe):
     distillation: float = Field(default=1.0, ge=0, description="weight of the teacher's soft labels")
 
 
+class Refinement(Recipe):
+    """The last stage of every variant: more true labels, and rare classes lifted less.
+
+    Lifting rare classes is what makes them learnt at all, but leaves them over-predicted; a short run with
+    milder weights puts their borders where the labels have them.
+    """
+
+    dense: Schedule
+    pruned: Schedule = Field(description="with the refined dense network's soft labels")
+    camvid_share: float = Field(ge=0, le=1)
+    rarity: float = Field(ge=0, le=1)
+
+
 class FamilyRecipe(Recipe):
     """From data to five variants."""
 
@@ -63,10 +76,14 @@ class FamilyRecipe(Recipe):
     camvid_share: float = Field(
         0.5, ge=0, le=1, description="share of CamVid in a batch; the rest is streets"
     )
+    rarity: float = Field(
+        0.5, ge=0, le=1, description="loss weights are inverse frequencies of classes to this power"
+    )
     validation_drives: tuple[str, ...] = Field(default=(), description="clips kept out of training")
     augmentation: Augmentation = Augmentation()
     teacher: Schedule
     pruning: Pruning
+    refinement: Refinement | None = None
     seed: int = 0
     compile: bool = Field(
         default=True, description="torch.compile the training step; about six times faster on CPUs"

@@ -55,13 +55,13 @@ class TrainingData:
     camvid: list[LabelledImage]
     streets: list[LabelledImage]
 
-    def weights(self) -> Tensor:
+    def weights(self, rarity: float) -> Tensor:
         """Loss weights of the target ids, from their share of pixels."""
         sets = target_sets()
         counts = torch.zeros(len(sets))
         for example in [*self.camvid, *self.streets]:
             counts += torch.from_numpy(np.bincount(example.target.ravel(), minlength=256)[: len(sets)])
-        return target_weights(counts)
+        return target_weights(counts, rarity)
 
     def batches(self, recipe: FamilyRecipe, start: int) -> Iterable[tuple[Tensor, Tensor]]:
         """Endless batches (N, H, W, 3) uint8 and (N, H/4, W/4) uint8; other crops for other starts."""
@@ -180,7 +180,7 @@ def train(
     average: Network = state.average  # type: ignore[assignment]
     if state.step >= schedule.steps:
         return average.eval()
-    objective = Objective(network, teacher, data.weights(), recipe)
+    objective = Objective(network, teacher, data.weights(recipe.rarity), recipe)
     with TrainingLog(directory / "log.jsonl", title, schedule.steps, recipe.batch, state.step) as log:
         remaining = range(state.step, schedule.steps)
         for step, (images, targets) in zip(remaining, data.batches(recipe, state.step), strict=False):

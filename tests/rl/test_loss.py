@@ -45,7 +45,7 @@ def test_distillation_is_zero_only_for_equal_predictions() -> None:
 
 
 def test_rare_classes_weigh_more_within_bounds() -> None:
-    weights = target_weights(torch.tensor([1e6, 1e4, 1e2, 0]))
+    weights = target_weights(torch.tensor([1e6, 1e4, 1e2, 0]), rarity=0.5)
     assert weights.tolist() == sorted(weights.tolist())
     assert weights.min() >= 0.5
     assert weights.max() <= 3

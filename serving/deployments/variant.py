@@ -70,11 +70,13 @@ class VariantReplica:
         self, bundle_directory: Path, variant: int, options: VariantOptions, settings: Settings
     ) -> None:
         bundle = Bundle.load(bundle_directory)
-        torch.set_num_threads(options.threads)
         hardware = choose_hardware()
         logger.info("Variant %d of bundle %s runs on %s.", variant, bundle.id, hardware.reason)
         self._engine = SegmentationEngine(load_network(bundle, variant), hardware, options.batch_frames)
-        self._inference = ThreadPoolExecutor(1, thread_name_prefix="inference")
+        # OpenMP's thread count belongs to the thread that sets it; elsewhere Ray's OMP_NUM_THREADS=1 holds.
+        self._inference = ThreadPoolExecutor(
+            1, thread_name_prefix="inference", initializer=torch.set_num_threads, initargs=(options.threads,)
+        )
         width, height = bundle.manifest.frame
         self._largest = DecodeLimits(width=width, height=height, frames=USUAL_FRAMES)
         self._inference.submit(self._warm_up, height, width).result()

@@ -160,7 +160,8 @@ def measured(
 ) -> list[VariantFigures]:
     """The figures of the finished family; measured again only when weights are newer than the figures."""
     file, table = directory / FIGURES, TypeAdapter(list[VariantFigures])
-    newest = max(weights.stat().st_mtime for weights in directory.rglob(weights_file("*")))
+    weights = [*directory.glob(weights_file("*")), *(directory / REFINED).glob(weights_file("*"))]
+    newest = max(path.stat().st_mtime for path in weights)
     if file.exists() and file.stat().st_mtime >= newest:
         return table.validate_json(file.read_bytes())
     figures = measure_family(networks, specs, data.camvid_test, data.streets_test)

@@ -14,6 +14,7 @@ import av
 import numpy as np
 import pytest
 
+from clients.bandwidth import Uplink
 from clients.camera import Camera
 from load_tests.application import RunningApplication
 
@@ -52,27 +53,14 @@ def test_every_segment_of_a_round_robin_is_answered(application: RunningApplicat
         assert sum(1 for _ in video.decode(video=0)) == 150
 
 
-def test_a_slow_uplink_drops_and_the_server_counts_what_was_dropped(application: RunningApplication) -> None:
-    from clients.bandwidth import Uplink
-
-    with Camera(
-        "demo:", key=application.key, server=application.url, name="slow", policy="fixed:0", segments=4,
-        uplink=Uplink(0.05),
-    ) as camera:  # fmt: skip
-        results = list(camera.run())
-        assert all(result.dropped for result in results)
-        camera.uplink = None  # type: ignore[assignment]
-        status = camera.server.status()
-    assert status.segments == 0
-    with Camera(
-        "demo:",
-        key=application.key,
-        server=application.url,
-        name="slow",
-        policy="fixed:89",
-        segments=1,
-        pace="server",
-    ) as camera:
+def test_what_does_not_fit_the_uplink_is_dropped_and_nothing_is_counted(
+    application: RunningApplication,
+) -> None:
+    settings = {"key": application.key, "server": application.url, "name": "slow"}
+    with Camera("demo:", policy="fixed:0", segments=4, uplink=Uplink(0.05), **settings) as camera:
+        assert all(result.dropped for result in camera.run())
+        assert camera.server.status().segments == 0
+    with Camera("demo:", policy="fixed:89", segments=1, pace="server", **settings) as camera:
         (result,) = camera.run()
     assert result.answer is not None
 

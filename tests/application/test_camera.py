@@ -53,7 +53,7 @@ def test_every_segment_of_a_round_robin_is_answered(application: RunningApplicat
         assert sum(1 for _ in video.decode(video=0)) == 150
 
 
-def test_what_does_not_fit_the_uplink_is_dropped_and_nothing_is_counted(
+def test_what_does_not_fit_the_uplink_is_dropped_and_not_counted(
     application: RunningApplication,
 ) -> None:
     settings = {"key": application.key, "server": application.url, "name": "slow"}

@@ -13,6 +13,7 @@ from fractions import Fraction
 
 import av
 import numpy as np
+from av.stream import Stream
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
@@ -110,8 +111,8 @@ def iterate_frames(data: bytes, limits: DecodeLimits) -> Iterator[av.VideoFrame]
         raise DecodeError(f"expected an mp4 file holding one H.264 stream: {error}") from error
     with container:
         streams = list(container.streams)
-        if len(streams) != 1 or streams[0].type != "video" or streams[0].codec_context.name != "h264":
-            found = ", ".join(f"{s.type} {s.codec_context.name if s.codec_context else '?'}" for s in streams)
+        if len(streams) != 1 or streams[0].type != "video" or _codec(streams[0]) != "h264":
+            found = ", ".join(f"{s.type} {_codec(s)}" for s in streams)
             raise DecodeError(f"expected exactly one H.264 video stream, found {found or 'none'}")
         stream = container.streams.video[0]
         _check_size(stream.codec_context.width, stream.codec_context.height, limits)
@@ -131,6 +132,11 @@ def iterate_frames(data: bytes, limits: DecodeLimits) -> Iterator[av.VideoFrame]
                 yield frame
         except av.FFmpegError as error:
             raise DecodeError(f"the H.264 stream breaks off after {count} frames: {error}") from error
+
+
+def _codec(stream: Stream) -> str:
+    """The codec's name; streams that name none that FFmpeg knows have no context."""
+    return stream.codec_context.name if stream.codec_context is not None else "of no known codec"
 
 
 def _check_size(width: int, height: int, limits: DecodeLimits) -> None:

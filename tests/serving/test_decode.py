@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import numpy as np
 import psutil
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from clients.codec import DecodeError, DecodeLimits, decode_segment, encode_segment
@@ -115,6 +115,7 @@ async def test_a_decoder_knows_no_secrets_and_dies_with_its_parent(pool: Decoder
         assert decoder.rlimit(psutil.RLIMIT_AS)[0] < 2 * 2**30
 
 
+@example(position=1316, bit=0, cut=0)  # a codec that FFmpeg does not know
 @given(position=st.integers(0, len(SEGMENT) - 1), bit=st.integers(0, 7), cut=st.integers(0, 64))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_flipped_bit_gives_frames_or_a_refusal_never_a_crash(position: int, bit: int, cut: int) -> None:

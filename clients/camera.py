@@ -12,7 +12,8 @@ import itertools
 import re
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -134,7 +135,7 @@ class Camera:
         self.open()
         segments = itertools.islice(self.source.segments(), self._segments)
         if self.pace == "server":
-            for frames in segments:
+            for frames in read_ahead(segments):
                 if self._stop.is_set():
                     return
                 yield self._send(self._encode(self._number(frames)), None)
@@ -269,3 +270,12 @@ def default_name(location: str) -> str:
         without_login = re.sub(r"^\w+://([^/@]*@)?", "", location)  # a camera's password is no name
         return re.sub(r"[^\w.:/-]+", "-", without_login.split("?")[0]).strip("-/")[:128] or "camera"
     return re.sub(r"[^\w .:@/+-]+", "-", Path(location).stem).strip()[:128] or "camera"
+
+
+def read_ahead(segments: Iterator[list[Frame]]) -> Iterator[list[Frame]]:
+    """The same segments, each made in a thread while the one before it is on its way."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, segments, None)
+        while (frames := coming.result()) is not None:
+            coming = reader.submit(next, segments, None)
+            yield frames

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -46,11 +47,19 @@ def stream(
     ):
         form = camera.source.format
         classes = camera.server.registered.classes
-        with Recorder(out, classes, form.fps, (form.width, form.height)) as recorder:
+        with (
+            Recorder(out, classes, form.fps, (form.width, form.height)) as recorder,
+            ThreadPoolExecutor(1) as writer,  # draws one segment while the next is on its way
+        ):
+            drawn: Future[None] | None = None
             for result in camera.run():
                 totals.add(result)
-                recorder.add(result)
                 display.show(result, totals)
+                if drawn is not None:
+                    drawn.result()
+                drawn = writer.submit(recorder.add, result)
+            if drawn is not None:
+                drawn.result()
 
 
 def demo(

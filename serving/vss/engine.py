@@ -26,6 +26,10 @@ SHARE_STRIDE = 4
 full-size maps, and within a thousandth of their shares. Full-size maps are made when asked for."""
 
 
+SMALL_MAP = 400 * 640
+"""Pixels up to which a label map is made from all classes at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hardware:
     """Where networks run here, in which type, and why."""
@@ -93,25 +97,42 @@ class SegmentationEngine:
             if logits.is_cuda:
                 torch.cuda.synchronize()
             inferred = time.perf_counter()
-            labels = upsample(logits, size if masks == "all" else quarter).argmax(1)
+            labels = label_maps(logits, size if masks == "all" else quarter)
             pixels += torch.bincount(labels.flatten(), minlength=self.classes).cpu()
             if masks == "all":
-                maps.append(labels.to(torch.uint8).cpu())
+                maps.append(labels.cpu())
             network_s += inferred - begun
             labels_s += time.perf_counter() - inferred
         begun = time.perf_counter()
         if masks == "last":
-            maps.append(upsample(logits[-1:], size).argmax(1).to(torch.uint8).cpu())
-        label_maps = torch.cat(maps).numpy() if maps else None
+            maps.append(label_maps(logits[-1:], size).cpu())
+        all_maps = torch.cat(maps).numpy() if maps else None
         last = logits[-1].to(torch.float16).cpu().contiguous().numpy()
         labels_s += time.perf_counter() - begun
-        return Prediction(pixels.numpy(), last, label_maps, network_s * 1e3, labels_s * 1e3)
+        return Prediction(pixels.numpy(), last, all_maps, network_s * 1e3, labels_s * 1e3)
 
 
-def upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Logits (N, classes, h, w) to (N, classes, *size), bilinear; bfloat16, slow here on CPUs, is widened."""
-    wide = logits.float() if logits.dtype == torch.bfloat16 else logits
-    return F.interpolate(wide, size=size, mode="bilinear", align_corners=False)
+def label_maps(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Class ids (N, *size) uint8: arg max of the logits (N, classes, h, w) after bilinear upsampling.
+
+    Large maps are made class by class with a running maximum, so that no upsampled tensor of all classes is
+    ever written: on a CPU that takes two thirds of the time at 1280x720, but half as much again at 320x180.
+    """
+    if logits.dtype == torch.bfloat16:
+        logits = logits.float()  # CPUs interpolate bfloat16 slowly
+    if size[0] * size[1] <= SMALL_MAP:
+        return _upsampled(logits, size).argmax(1).to(torch.uint8)
+    best = _upsampled(logits[:, :1].contiguous(), size)[:, 0]
+    labels = torch.zeros(best.shape, dtype=torch.uint8, device=logits.device)
+    for index in range(1, logits.shape[1]):
+        other = _upsampled(logits[:, index : index + 1].contiguous(), size)[:, 0]
+        labels.masked_fill_(other > best, index)
+        torch.maximum(best, other, out=best)
+    return labels
+
+
+def _upsampled(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
 
 
 def fold_batch_norms(network: PSPNet) -> PSPNet:

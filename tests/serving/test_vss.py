@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clients.protocol import MaskMode
-from serving.vss.engine import SHARE_STRIDE, Hardware, SegmentationEngine, choose_hardware, fold_batch_norms
+from serving.vss.engine import (
+    SHARE_STRIDE,
+    Hardware,
+    SegmentationEngine,
+    choose_hardware,
+    fold_batch_norms,
+    label_maps,
+)
 from serving.vss.pspnet import Architecture, PSPNet, dense_channels
 
 SMALL = Architecture(
@@ -106,3 +113,11 @@ def test_the_numeric_type_is_what_the_processor_has_in_hardware(flags: set[str],
     hardware = choose_hardware(frozenset(flags))
     assert hardware.dtype == dtype
     assert hardware.reason
+
+
+@pytest.mark.parametrize("size", [(1, 1), (33, 47), (180, 320), (720, 1280)])
+def test_label_maps_are_the_arg_max_of_upsampled_logits(size: tuple[int, int]) -> None:
+    logits = torch.randn(2, 19, 6, 10, generator=torch.Generator().manual_seed(0))
+    wide = torch.nn.functional.interpolate(logits, size, mode="bilinear", align_corners=False)
+    differing = label_maps(logits, size) != wide.argmax(1)
+    assert differing.float().mean() < 1e-5  # rounding may decide where two classes are equal

@@ -39,7 +39,6 @@ class RunningApplication:
         bundle: Path = DEFAULT_BUNDLE,
         command: Sequence[str] | None = None,
         port: int | None = None,
-        environment: dict[str, str] | None = None,
     ) -> None:
         self.state_directory = state_directory
         self.state_directory.mkdir(parents=True, exist_ok=True)
@@ -52,7 +51,6 @@ class RunningApplication:
             "PENANCE_BUNDLE": str(bundle),
             "RAY_ADDRESS": "local",
             "RAY_USAGE_STATS_ENABLED": "0",
-            **(environment or {}),
         }
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -1,7 +1,6 @@
 """What the variants are worth: mIoU against labels and time a frame (the table of the model card).
 
-CamVid's true labels judge the 19-class networks through the merge of `serving.vss.classes`; frames are
-brought to the size that the product feeds its networks.
+CamVid's true labels judge the 19-class networks through the merge of `serving.vss.classes`.
 """
 
 from __future__ import annotations

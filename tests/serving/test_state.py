@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -239,9 +242,6 @@ def test_the_embedded_server_keeps_its_data_when_it_is_killed(short_directory: P
         await store.commit(camera, segment(0))
         pid = server.pid()
         assert pid is not None
-        import os
-        import signal
-
         os.kill(pid, signal.SIGKILL)
         await store.close()
         server.ensure_running()
@@ -265,7 +265,5 @@ def test_a_running_server_is_taken_over_not_started_twice(server: EmbeddedServer
 
 
 def test_it_listens_on_no_port(server: EmbeddedServer) -> None:
-    import psutil
-
     kinds = {c.status for c in psutil.Process(server.pid()).net_connections("inet")}
     assert "LISTEN" not in kinds

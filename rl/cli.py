@@ -37,23 +37,49 @@ def train_segmentation_family(
     bundle: Annotated[
         Path | None, typer.Option(help="folder to write; by default configs/bundles/NAME")
     ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="bundle whose variant 0 to go on from, where alike"),
+    ] = None,
 ) -> None:
     """Trains variant 0, prunes the others from it, measures all and seals the bundle."""
+    from configs.bundle import Bundle
     from configs.ladder import load_ladder
     from rl.vss.bundling import make_bundle
-    from rl.vss.datasets import labelled_clips
     from rl.vss.family import FamilyData, measured, train_family
     from rl.vss.recipe import load_recipe
     from rl.vss.sources import sources_of
+    from serving.vss.weights import load_network
 
     settings, ladder = load_recipe(recipe), load_ladder()
     examples = FamilyData(data, settings)
-    sources = sources_of(labelled_clips(data, "train", settings.validation_drives))
-    networks = train_family(settings, ladder.variants, examples, out)
+    sources = sources_of(examples.clips())
+    earlier = Bundle.load(start) if start is not None else None
+    begin = load_network(earlier, 0) if earlier is not None else None
+    networks = train_family(settings, ladder.variants, examples, out, begin)
     figures = measured(networks, ladder.variants, examples, out)
     directory = bundle or BUNDLES_DIRECTORY / settings.name
-    manifest = make_bundle(directory, settings, ladder, networks, figures, sources)
+    manifest = make_bundle(
+        directory, settings, ladder, networks, figures, sources, earlier.id if earlier else None
+    )
     typer.echo(f"bundle {manifest.id} lies in {directory}")
+
+
+@train.command("import")
+def import_onnx_family(
+    spec: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="YAML file of the family")],
+    out: Annotated[Path, typer.Option(help="folder of the bundle to write")],
+) -> None:
+    """Checks ONNX models of your own by running them and seals them into a bundle (docs/bundles.md)."""
+    from configs.bundle import BundleError
+    from rl.importing import import_family, load_spec
+
+    try:
+        manifest = import_family(load_spec(spec), out)
+    except (BundleError, OSError) as error:
+        typer.echo(f"penance-train: {error}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"bundle {manifest.id} lies in {out}; serve it with PENANCE_BUNDLE={out}")
 
 
 @evaluate.command("family")
@@ -63,23 +89,34 @@ def evaluate_segmentation_family(
         Path | None,
         typer.Option(envvar="PENANCE_DATA", exists=True, file_okay=False, help="without it: no accuracy"),
     ] = None,
+    clips: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="folder of videos to measure the whole ladder on"),
+    ] = None,
+    segments: Annotated[
+        int | None, typer.Option(min=1, help="at most this many segments a clip, evenly spaced")
+    ] = None,
+    frame_stride: Annotated[int, typer.Option(min=1, help="accuracy on every k-th frame of a segment")] = 1,
     json: Annotated[Path | None, typer.Option(help="also write the figures to this file")] = None,
+    figures: Annotated[
+        Path | None, typer.Option(file_okay=False, help="also draw figures and pictures into this folder")
+    ] = None,
 ) -> None:
-    """Cost, speed on this machine, and accuracy of all variants of a bundle."""
+    """Cost, speed on this machine, accuracy of all variants of a bundle, and the ladder on any videos."""
     from rich.console import Console
 
-    from configs.bundle import Bundle
-    from rl.processor import describe_processor
-    from rl.vss.datasets import load_camvid, load_streets
-    from rl.vss.evaluate import FamilyReport, figures_table, measure_family
-    from serving.vss.weights import load_network
+    from clients.errors import SourceError
+    from configs.bundle import Bundle, BundleError
+    from rl.profiles.evaluation import evaluate_family
+    from rl.profiles.tables import tables
 
-    loaded = Bundle.load(bundle)
-    specs = loaded.ladder.variants
-    networks = [load_network(loaded, number) for number in range(len(specs))]
-    camvid = load_camvid(data, "test") if data else []
-    figures = measure_family(networks, specs, camvid, load_streets(data, "test") if data else [])
-    report = FamilyReport(bundle=loaded.id, processor=describe_processor(), variants=tuple(figures))
-    Console().print(figures_table(report))
+    console = Console()
+    if figures is not None and clips is None:
+        raise typer.BadParameter("figures show clips: give --clips too")
+    try:
+        report = evaluate_family(Bundle.load(bundle), data, clips, segments, frame_stride, figures, console)
+    except (BundleError, SourceError) as error:
+        raise typer.BadParameter(str(error)) from error
+    console.print(tables(report))
     if json is not None:
         json.write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")

@@ -119,7 +119,7 @@ def channel_importance(network: PSPNet) -> dict[str, Tensor]:
             )
             for group, weight in zip(module.reads, parts, strict=True):  # weight (out, channels, k, k)
                 read[group] += weight.square().sum(dim=(0, 2, 3))
-    read["head"] += network.classifier.weight.cpu().square().sum(dim=(0, 2, 3))
+    read[network.last] += network.classifier.weight.cpu().square().sum(dim=(0, 2, 3))
     return {group: (written[group] * read[group]).sqrt() for group in network.channels}
 
 

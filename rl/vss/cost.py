@@ -41,7 +41,7 @@ class CostModel:
             for name, module in network.named_modules()
             if isinstance(module, ConvNorm)
         }
-        groups["PSPNet.classifier"] = (("head",), CLASSES)
+        groups["PSPNet.classifier"] = ((network.last,), CLASSES)
         return cls(
             tuple(
                 (reads, writes, counted[name] // (sum(channels[group] for group in reads) * channels[writes]))

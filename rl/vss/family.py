@@ -1,6 +1,7 @@
 """From data to five variants, in steps that a killed run goes on from (paper, 2.1.1).
 
-Variant 0 is trained on labels. Each pruned variant starts from the one before it, anneals its channel
+A teacher that was pre-trained on ImageNet is fine-tuned on the labels and gives every frame soft labels.
+Variant 0 is trained on both. Each pruned variant starts from the one before it, anneals its channel
 masks, loses the masked channels and is fine-tuned, always with variant 0's soft labels beside the true
 ones. Everything lies in one run directory; what is finished there is not done again.
 """
@@ -8,6 +9,8 @@ ones. Everything lies in one run directory; what is finished there is not done a
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,17 +20,33 @@ from torch import nn
 
 from configs.ladder import VariantSpec
 from rl.vss.acosp import MaskedNetwork, annealed_temperature
-from rl.vss.datasets import LabelledImage, load_camvid, load_camvid_for_training, load_streets
+from rl.vss.batches import TrainingData
+from rl.vss.datasets import (
+    LabelledImage,
+    labelled_clips,
+    load_bdd100k,
+    load_camvid,
+    load_camvid_for_training,
+    load_scene,
+    load_streets,
+    load_unlabelled,
+)
 from rl.vss.evaluate import FRAME_SIZE, VariantFigures, camvid_miou, measure_family
-from rl.vss.recipe import FamilyRecipe
+from rl.vss.recipe import FamilyRecipe, Schedule
 from rl.vss.removal import keep_plan, remove_channels
-from rl.vss.trainer import TrainingData, train
+from rl.vss.soft_labels import with_soft_labels
+from rl.vss.teacher import TeacherNetwork
+from rl.vss.trainer import Network, train
+from serving.vss.classes import STREET_CLASSES
 from serving.vss.pspnet import ChannelPlan, PSPNet, dense_channels
 from serving.vss.weights import read_network, save_network
 
 FIGURES = "figures.json"
-REFINED = "refined"
+SCENE_DRIVES, SCENE_FRAMES = 12, 8
 VALIDATION_STRIDE = 4  # CamVid's validation run is 15 fps video: every fourth image says as much
+
+
+Validation = Callable[[nn.Module], float]
 
 
 class FamilyData:
@@ -38,8 +57,32 @@ class FamilyData:
 
     @cached_property
     def training(self) -> TrainingData:
-        streets = load_streets(self.root, "train", self.recipe.validation_drives)
-        return TrainingData(load_camvid_for_training(self.root), streets)
+        shares, without = self.recipe.shares, self.recipe.validation_drives
+        return TrainingData(
+            camvid=load_camvid_for_training(self.root) if shares.camvid else (),
+            streets=load_streets(self.root, "train", without) if shares.streets else (),
+            bdd100k=load_bdd100k(self.root, "train") if shares.bdd100k else (),
+            scene=load_scene(SCENE_DRIVES, SCENE_FRAMES) if shares.scene else (),
+        )
+
+    def clips(self) -> set[str]:
+        """Names of the street clips that are trained on, with or without labels."""
+        names: set[str] = set()
+        if self.recipe.shares.streets:
+            names |= labelled_clips(self.root, "train").keys()
+        if self.recipe.teacher is not None:
+            names |= {clip.stem for clip in (self.root / "clips" / "train").glob("*.mp4")}
+        return names - set(self.recipe.validation_drives)
+
+    def taught(self, teacher: nn.Module, frames_a_second: float, directory: Path) -> TrainingData:
+        """Training images and unlabelled frames of the same drives, with the teacher's soft labels."""
+        frames = load_unlabelled(self.root, "train", frames_a_second, self.recipe.validation_drives)
+        pools = {"camvid": self.training.camvid, "streets": self.training.streets, "unlabelled": frames}
+        taught = {
+            name: with_soft_labels(pool, teacher, directory / name, f"soft labels: {name}")
+            for name, pool in pools.items()
+        }
+        return replace(self.training, **taught)
 
     @cached_property
     def validation(self) -> list[LabelledImage]:
@@ -72,87 +115,94 @@ def channel_plans(recipe: FamilyRecipe, specs: tuple[VariantSpec, ...]) -> list[
 
 
 def train_family(
-    recipe: FamilyRecipe, specs: tuple[VariantSpec, ...], data: FamilyData, directory: Path
+    recipe: FamilyRecipe,
+    specs: tuple[VariantSpec, ...],
+    data: FamilyData,
+    directory: Path,
+    start: PSPNet | None = None,
 ) -> list[PSPNet]:
-    """All variants of a family, float32 and in eval mode."""
+    """All variants of a family, float32 and in eval mode; variant 0 begins as `start` where alike."""
     plans = channel_plans(recipe, specs)
+    training = taught_data(recipe, data, directory)
     networks: list[PSPNet] = []
     for number, plan in enumerate(plans):
         file = directory / weights_file(number)
         if not file.exists():
-            if number == 0:
-                network = train_dense(recipe, data, directory / "teacher")
-            else:
-                network = prune(networks[-1], plan, networks[0], recipe, data, directory / f"variant{number}")
-            save_network(network, file)
+            run = TrainingRun(recipe, training, data.validate, directory / f"variant{number}")
+            save_network(run.prune(networks[-1], plan, networks[0]) if number else run.dense(start), file)
         networks.append(read_network(file, recipe.architecture, plan))
-    return networks if recipe.refinement is None else refine(networks, recipe, data, directory / REFINED)
+    return networks
 
 
-def train_dense(recipe: FamilyRecipe, data: FamilyData, directory: Path) -> PSPNet:
-    """Variant 0, the teacher of all others."""
+def taught_data(recipe: FamilyRecipe, data: FamilyData, directory: Path) -> TrainingData:
+    """The training images, with soft labels if the recipe has a teacher: it is fine-tuned first."""
+    if recipe.teacher is None:
+        return data.training
     torch.manual_seed(recipe.seed)
-    network = PSPNet(recipe.architecture)
-    return train(
-        network, data.training, recipe, recipe.teacher, directory, validate=data.validate, title="variant 0"
-    )
-
-
-def prune(
-    larger: PSPNet,
-    plan: ChannelPlan,
-    teacher: PSPNet,
-    recipe: FamilyRecipe,
-    data: FamilyData,
-    directory: Path,
-) -> PSPNet:
-    """A network with the channels of `plan`, which lie within those of `larger`."""
-    steps, bounds = recipe.pruning.anneal.steps, recipe.pruning.temperature
-    masked = MaskedNetwork(copy.deepcopy(larger), plan)
-    annealed = train(
-        masked,
+    teacher = train(
+        TeacherNetwork(recipe.teacher.backbone, recipe.teacher.width, len(STREET_CLASSES)),
         data.training,
         recipe,
-        recipe.pruning.anneal,
-        directory / "anneal",
-        teacher=teacher,
-        before_step=lambda step: masked.set_temperature(annealed_temperature(step, steps, bounds)),
-        title=f"{directory.name}: masks",
-    )
-    return train(
-        remove_channels(annealed.network, annealed.kept_channels()),
-        data.training,
-        recipe,
-        recipe.pruning.finetune,
-        directory / "finetune",
-        teacher=teacher,
+        recipe.teacher.schedule,
+        directory / "teacher",
         validate=data.validate,
-        title=f"{directory.name}: fine-tuning",
+        title="teacher",
     )
+    return data.taught(teacher, recipe.teacher.frames_a_second, directory / "soft")
 
 
-def refine(networks: list[PSPNet], recipe: FamilyRecipe, data: FamilyData, directory: Path) -> list[PSPNet]:
-    """The last stage: variant 0 on labels alone, then the others with its refined soft labels beside."""
-    refinement = recipe.refinement
-    assert refinement is not None
-    milder = recipe.model_copy(update={"camvid_share": refinement.camvid_share, "rarity": refinement.rarity})
-    refined: list[PSPNet] = []
-    for number, network in enumerate(networks):
-        file = directory / weights_file(number)
-        if not file.exists():
-            better = train(
-                copy.deepcopy(network),
-                data.training,
-                milder,
-                refinement.pruned if refined else refinement.dense,
-                directory / f"variant{number}",
-                teacher=refined[0] if refined else None,
-                validate=data.validate,
-                title=f"variant{number}: refining",
-            )
-            save_network(better, file)
-        refined.append(read_network(file, recipe.architecture, network.channels))
-    return refined
+@dataclass(frozen=True)
+class TrainingRun:
+    """How one variant comes to be."""
+
+    recipe: FamilyRecipe
+    data: TrainingData
+    validate: Validation
+    directory: Path
+
+    def dense(self, start: PSPNet | None) -> PSPNet:
+        """Variant 0, from labels and the teacher's soft labels."""
+        torch.manual_seed(self.recipe.seed)
+        network = PSPNet(self.recipe.architecture)
+        if start is not None:
+            mine, theirs = network.state_dict(), start.state_dict()
+            shared = {n: v for n, v in theirs.items() if n in mine and v.shape == mine[n].shape}
+            network.load_state_dict(mine | shared)
+        return self._train(network, self.recipe.dense, "dense", self.validate)
+
+    def prune(self, larger: PSPNet, plan: ChannelPlan, dense: PSPNet) -> PSPNet:
+        """A network with the channels of `plan`, all of them in `larger`, distilled from `dense`."""
+        pruning = self.recipe.pruning
+        masked = MaskedNetwork(copy.deepcopy(larger), plan)
+
+        def harden(step: int) -> None:
+            masked.set_temperature(annealed_temperature(step, pruning.anneal.steps, pruning.temperature))
+
+        annealed = self._train(masked, pruning.anneal, "anneal", teacher=dense, before_step=harden)
+        smaller = remove_channels(annealed.network, annealed.kept_channels())
+        return self._train(smaller, pruning.finetune, "finetune", self.validate, teacher=dense)
+
+    def _train(
+        self,
+        network: Network,
+        schedule: Schedule,
+        stage: str,
+        validate: Validation | None = None,
+        *,
+        teacher: nn.Module | None = None,
+        before_step: Callable[[int], None] | None = None,
+    ) -> Network:
+        return train(
+            network,
+            self.data,
+            self.recipe,
+            schedule,
+            self.directory / stage,
+            teacher=teacher,
+            before_step=before_step,
+            validate=validate,
+            title=f"{self.directory.name}: {stage}",
+        )
 
 
 def measured(
@@ -160,8 +210,7 @@ def measured(
 ) -> list[VariantFigures]:
     """The figures of the finished family; measured again only when weights are newer than the figures."""
     file, table = directory / FIGURES, TypeAdapter(list[VariantFigures])
-    weights = [*directory.glob(weights_file("*")), *(directory / REFINED).glob(weights_file("*"))]
-    newest = max(path.stat().st_mtime for path in weights)
+    newest = max(path.stat().st_mtime for path in directory.glob(weights_file("*")))
     if file.exists() and file.stat().st_mtime >= newest:
         return table.validate_json(file.read_bytes())
     figures = measure_family(networks, specs, data.camvid_test, data.streets_test)

@@ -30,6 +30,16 @@ def distillation(logits: Tensor, teacher: Tensor) -> Tensor:
     return divergence.sum(1).mean()
 
 
+def soft_cross_entropy(logits: Tensor, soft: Tensor, weights: Tensor) -> Tensor:
+    """Weighted cross entropy against class probabilities; pixels without any count for nothing.
+
+    logits (N, classes, h, w); soft (N, classes, H, W) uint8, 255 x probability; weights (classes,).
+    """
+    logits = F.interpolate(logits, size=soft.shape[-2:], mode="bilinear", align_corners=False)
+    weighted = soft.float() * weights[:, None, None]
+    return -(weighted * logits.log_softmax(1)).sum() / weighted.sum().clamp_min(1.0)
+
+
 def target_weights(counts: Tensor, rarity: float) -> Tensor:
     """Weights that lift rare classes: inverse frequency to the power `rarity`, between 0.5 and 3."""
     frequency = counts / counts.sum().clamp_min(1)

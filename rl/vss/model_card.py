@@ -37,11 +37,11 @@ _FIGURES = """
 
 ## How it was made
 
-Variant 0 was trained for {teacher} steps of {batch} crops ({height}x{width}) with real x264, rescaling,
-colour, blur and noise augmentation. Every pruned variant started from the one before: ACoSP soft top-k
-channel masks (Ditschuneit & Otterbach 2022) annealed over {anneal} steps, physical removal of the masked
-channels, {finetune} steps of fine-tuning; both with variant 0's soft labels. {refined}
-Nothing was pre-trained on other data, but the pseudo-labels carry what their makers learnt from Cityscapes.
+{teacher}{earlier}Variant 0 was trained for {dense} steps of {batch} crops ({height}x{width}) with real x264,
+rescaling, colour, exposure, blur and noise augmentation{soft}. Every pruned variant started from the one
+before: ACoSP soft top-k channel masks (Ditschuneit & Otterbach 2022) annealed over {anneal} steps, physical
+removal of the masked channels, {finetune} steps of fine-tuning; both with variant 0's soft labels beside all
+others.
 
 ## Data
 
@@ -63,13 +63,17 @@ _LIMITS = """
   Rain on the windscreen, dusk and strong reflections are weak spots.
 - Small and rare things (poles, signs, riders, fences, trains) are often missed, the more so the sparser the
   variant.
-- Its teachers were small networks and its data under a thousand labelled images from few places: no claim is
-  made for other countries, cameras or seasons. Not for driving, nor for any decision about people.
+- Its teachers were small networks and its data at most some thousands of labelled images from few places: no
+  claim is made for other countries, cameras or seasons. Not for driving, nor for any decision about people.
 """
 
 
 def model_card(
-    recipe: FamilyRecipe, figures: Sequence[VariantFigures], sources: Sequence[Source], processor: str
+    recipe: FamilyRecipe,
+    figures: Sequence[VariantFigures],
+    sources: Sequence[Source],
+    processor: str,
+    earlier: str | None,
 ) -> str:
     rows = "".join(
         f"| {number}: {row.name} | {row.sparsity:g} | {row.parameters:,} | {row.gflops:.2f} "
@@ -83,23 +87,27 @@ def model_card(
     introduction = _INTRODUCTION.format(name=recipe.name, count=len(figures), pruned=len(figures) - 1)
     how = _FIGURES.format(
         processor=processor,
-        teacher=recipe.teacher.steps,
+        teacher=_teacher(recipe),
+        earlier=f"Variant 0 went on from that of bundle {earlier},\nas far as the two are alike.\n"
+        if earlier
+        else "",
+        soft=", towards labels and the teacher's soft labels" if recipe.teacher else "",
+        dense=recipe.dense.steps,
         batch=recipe.batch,
         height=recipe.crop[0],
         width=recipe.crop[1],
         anneal=recipe.pruning.anneal.steps,
         finetune=recipe.pruning.finetune.steps,
-        refined=_refined(recipe),
     )
     return introduction + rows + how + origins + _LIMITS
 
 
-def _refined(recipe: FamilyRecipe) -> str:
-    """What the last stage was, if the recipe has one."""
-    if recipe.refinement is None:
-        return ""
-    dense, pruned = recipe.refinement.dense.steps, recipe.refinement.pruned.steps
+def _teacher(recipe: FamilyRecipe) -> str:
+    """What taught variant 0, if the recipe has a teacher."""
+    if recipe.teacher is None:
+        return "Nothing was pre-trained.\n"
     return (
-        "At last all were refined with more\ntrue labels and milder class weights: variant 0 for "
-        f"{dense} steps, the others for {pruned} with its soft labels."
+        f"The teacher is an {recipe.teacher.backbone} (Apache-2.0) that was pre-trained on ImageNet and\n"
+        f"fine-tuned for {recipe.teacher.schedule.steps} steps on the labels below; it gave every frame soft "
+        "labels, and\nthose of the clips that have no other, but never against a true label.\n"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
@@ -30,10 +31,12 @@ class Augmentation(Recipe):
     """What a training crop goes through, in this order; `*_share` is the share of crops it happens to."""
 
     zoom: float = Field(default=2.6, ge=1, description="largest zoom over the crop that just fits the frame")
+    whole_share: float = Field(default=0.2, ge=0, le=1, description="not zoomed at all")
     aspect: float = Field(default=0.1, ge=0, lt=1)
     colour: float = Field(
         default=0.35, ge=0, lt=1, description="strength of gain, contrast, gamma and saturation"
     )
+    exposure_share: float = Field(default=0.2, ge=0, le=1, description="far too bright, or far too dark")
     rescale_share: float = Field(
         default=0.3, ge=0, le=1, description="down to as little as 0.45 and up again"
     )
@@ -41,6 +44,26 @@ class Augmentation(Recipe):
     h264_share: float = Field(default=0.5, ge=0, le=1, description="a real x264 round trip")
     h264_qp: tuple[int, int] = (18, 34)
     noise_share: float = Field(default=0.15, ge=0, le=1)
+
+
+class Teacher(Recipe):
+    """A network pre-trained on ImageNet, fine-tuned on the labels; its soft labels teach variant 0."""
+
+    backbone: Literal["efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"]
+    width: int = Field(default=64, gt=0, description="channels of its decoder")
+    schedule: Schedule
+    distillation: float = Field(default=1.0, ge=0, description="weight of its soft labels")
+    frames_a_second: float = Field(default=1.0, gt=0, description="unlabelled frames taken from each clip")
+
+
+class Shares(Recipe):
+    """How often crops are drawn from each pool, relative to one another; pools without data count as 0."""
+
+    camvid: float = Field(default=0.0, ge=0, description="CamVid's train split, true labels")
+    streets: float = Field(default=0.0, ge=0, description="street clips with pseudo-labels")
+    unlabelled: float = Field(default=0.0, ge=0, description="frames of clips, known to the teacher alone")
+    bdd100k: float = Field(default=0.0, ge=0, description="BDD100K's 10k images, true labels")
+    scene: float = Field(default=0.0, ge=0, description="the generated street, exact labels")
 
 
 class Pruning(Recipe):
@@ -53,19 +76,6 @@ class Pruning(Recipe):
     distillation: float = Field(default=1.0, ge=0, description="weight of the teacher's soft labels")
 
 
-class Refinement(Recipe):
-    """The last stage of every variant: more true labels, and rare classes lifted less.
-
-    Lifting rare classes is what makes them learnt at all, but leaves them over-predicted; a short run with
-    milder weights puts their borders where the labels have them.
-    """
-
-    dense: Schedule
-    pruned: Schedule = Field(description="with the refined dense network's soft labels")
-    camvid_share: float = Field(ge=0, le=1)
-    rarity: float = Field(ge=0, le=1)
-
-
 class FamilyRecipe(Recipe):
     """From data to five variants."""
 
@@ -73,17 +83,15 @@ class FamilyRecipe(Recipe):
     architecture: Architecture
     crop: tuple[int, int] = Field(description="(height, width), multiples of 32")
     batch: int = Field(gt=0)
-    camvid_share: float = Field(
-        0.5, ge=0, le=1, description="share of CamVid in a batch; the rest is streets"
-    )
+    shares: Shares
     rarity: float = Field(
         0.5, ge=0, le=1, description="loss weights are inverse frequencies of classes to this power"
     )
     validation_drives: tuple[str, ...] = Field(default=(), description="clips kept out of training")
     augmentation: Augmentation = Augmentation()
-    teacher: Schedule
+    teacher: Teacher | None = Field(default=None, description="without one, labels alone teach variant 0")
+    dense: Schedule = Field(description="variant 0")
     pruning: Pruning
-    refinement: Refinement | None = None
     seed: int = 0
     compile: bool = Field(
         default=True, description="torch.compile the training step; about six times faster on CPUs"

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from rl.vss.augment import augment
-from rl.vss.datasets import LabelledImage, target_sets
-from rl.vss.loss import distillation, set_cross_entropy, target_weights
+from rl.vss.batches import Batch, TrainingData
+from rl.vss.datasets import target_sets
+from rl.vss.loss import distillation, set_cross_entropy, soft_cross_entropy
 from rl.vss.recipe import FamilyRecipe, Schedule
 from rl.vss.training_log import TrainingLog
 
@@ -28,49 +25,6 @@ CHECKPOINT_EVERY = 200
 VALIDATE_EVERY = 800
 
 Network = TypeVar("Network", bound=nn.Module)
-
-
-class CropStream(IterableDataset[tuple[Tensor, Tensor]]):
-    """An endless stream of augmented crops, a fixed share of them from CamVid."""
-
-    def __init__(
-        self, camvid: list[LabelledImage], streets: list[LabelledImage], recipe: FamilyRecipe, seed: int
-    ) -> None:
-        self.camvid, self.streets, self.recipe, self.seed = camvid, streets, recipe, seed
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        worker = get_worker_info()
-        rng = np.random.default_rng([self.seed, worker.id if worker else 0])
-        while True:
-            from_camvid = not self.streets or (self.camvid and rng.random() < self.recipe.camvid_share)
-            pool = self.camvid if from_camvid else self.streets
-            image, target = augment(
-                pool[rng.integers(len(pool))], self.recipe.crop, self.recipe.augmentation, rng
-            )
-            yield torch.tensor(image), torch.tensor(target)
-
-
-@dataclass
-class TrainingData:
-    camvid: list[LabelledImage]
-    streets: list[LabelledImage]
-
-    def weights(self, rarity: float) -> Tensor:
-        """Loss weights of the target ids, from their share of pixels."""
-        sets = target_sets()
-        counts = torch.zeros(len(sets))
-        for example in [*self.camvid, *self.streets]:
-            counts += torch.from_numpy(np.bincount(example.target.ravel(), minlength=256)[: len(sets)])
-        return target_weights(counts, rarity)
-
-    def batches(self, recipe: FamilyRecipe, start: int) -> Iterable[tuple[Tensor, Tensor]]:
-        """Endless batches (N, H, W, 3) uint8 and (N, H/4, W/4) uint8; other crops for other starts."""
-        return DataLoader(
-            CropStream(self.camvid, self.streets, recipe, seed=recipe.seed * 1_000_003 + start),
-            batch_size=recipe.batch,
-            num_workers=recipe.loader_workers,
-            persistent_workers=recipe.loader_workers > 0,
-        )
 
 
 class TrainingState:
@@ -123,7 +77,7 @@ class TrainingState:
 
 
 class Objective:
-    """The loss of one batch: labels, and the teacher's soft labels where there is a teacher.
+    """The loss of one batch: labels, the soft labels that come with it, and those of a larger variant.
 
     Only the networks are compiled: inside the graph, the loss's gather has an all-zero gradient on CPUs.
     Shapes are static, and each run starts from an empty compiler cache, because all networks share the
@@ -136,6 +90,7 @@ class Objective:
         self.device = next(network.parameters()).device
         self.weights, self.sets = weights.to(self.device), target_sets().to(self.device)
         self.distillation = recipe.pruning.distillation
+        self.soft = recipe.teacher.distillation if recipe.teacher is not None else 0.0
         self.forward = network
         self.teach = teacher.to(memory_format=torch.channels_last) if teacher is not None else None  # type: ignore[call-overload]
         if recipe.compile:
@@ -143,14 +98,18 @@ class Objective:
             self.forward = torch.compile(network, dynamic=False)  # type: ignore[assignment]
             self.teach = torch.compile(self.teach, dynamic=False) if self.teach is not None else None
 
-    def __call__(self, images: Tensor, targets: Tensor) -> Tensor:
-        pixels = images.to(self.device).permute(0, 3, 1, 2).float().div_(255)  # (N, 3, H, W), channels last
+    def __call__(self, batch: Batch) -> Tensor:
+        targets = batch.targets.to(self.device).long()
+        pixels = batch.images.to(self.device).permute(0, 3, 1, 2).float().div_(255)  # channels last
         logits = self.forward(pixels)
-        loss = set_cross_entropy(logits, targets.to(self.device).long(), self.sets, self.weights)
+        loss = set_cross_entropy(logits, targets, self.sets, self.weights)
+        if self.soft:
+            soft = batch.soft.to(self.device)
+            loss = loss + self.soft * soft_cross_entropy(logits, soft, self.weights[: soft.shape[1]])
         if self.teach is not None:
             with torch.no_grad():
-                soft = self.teach(pixels)
-            loss = loss + self.distillation * distillation(logits, soft)
+                larger = self.teach(pixels)
+            loss = loss + self.distillation * distillation(logits, larger)
         return loss
 
 
@@ -182,11 +141,12 @@ def train(
         return average.eval()
     objective = Objective(network, teacher, data.weights(recipe.rarity), recipe)
     with TrainingLog(directory / "log.jsonl", title, schedule.steps, recipe.batch, state.step) as log:
-        remaining = range(state.step, schedule.steps)
-        for step, (images, targets) in zip(remaining, data.batches(recipe, state.step), strict=False):
+        steps = range(state.step, schedule.steps)
+        batches = data.batches(recipe, steps, beside=objective.device.type != "cpu")
+        for step, batch in zip(steps, batches, strict=True):
             if before_step is not None:
                 before_step(step)
-            loss = objective(images, targets)
+            loss = objective(batch)
             state.descend(loss)
             done = state.step == schedule.steps
             validated = validate is not None and (state.step % VALIDATE_EVERY == 0 or done)

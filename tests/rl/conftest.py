@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 import configs
+from rl.vss.batches import TrainingData
 from rl.vss.datasets import IGNORE, LabelledImage
 from rl.vss.recipe import FamilyRecipe, load_recipe
-from rl.vss.trainer import TrainingData
 from serving.vss.pspnet import Architecture, PSPNet
 
 RECIPES = Path(configs.__file__).with_name("recipes")

@@ -10,7 +10,7 @@ from rl.vss.augment import TARGET_STRIDE, augment
 from rl.vss.datasets import LabelledImage
 from rl.vss.recipe import Augmentation
 
-EVERYTHING = Augmentation(rescale_share=1, blur_share=1, h264_share=1, noise_share=1)
+EVERYTHING = Augmentation(rescale_share=1, blur_share=1, h264_share=1, noise_share=1, exposure_share=1)
 
 
 def _example(height: int, width: int) -> LabelledImage:
@@ -28,11 +28,13 @@ def _example(height: int, width: int) -> LabelledImage:
 def test_crops_have_the_size_and_only_known_labels(
     seed: int, source: tuple[int, int], size: tuple[int, int]
 ) -> None:
-    image, target = augment(_example(*source), size, EVERYTHING, np.random.default_rng(seed))
+    image, target, soft = augment(_example(*source), size, EVERYTHING, np.random.default_rng(seed))
     assert image.shape == (*size, 3)
     assert image.dtype == np.uint8
     assert target.shape == (size[0] // TARGET_STRIDE, size[1] // TARGET_STRIDE)
     assert set(np.unique(target)) <= {3, 7, 255}
+    assert soft.shape == (19, *target.shape)
+    assert not soft.any()
 
 
 def test_the_same_seed_gives_the_same_crop_and_another_seed_another() -> None:
@@ -47,9 +49,25 @@ def test_image_and_target_stay_aligned() -> None:
     """A picture that is bright exactly where its label is 1 still is after crop, zoom and flip."""
     target = np.zeros((128, 128), np.uint8)
     target[40:100, 20:70] = 1
-    example = LabelledImage("x", np.repeat(target[..., None] * np.uint8(255), 3, axis=2), target)
-    plain = Augmentation(colour=0, rescale_share=0, blur_share=0, h264_share=0, noise_share=0)
+    soft = np.zeros((19, 64, 64), np.uint8)
+    soft[4] = target[::2, ::2] * 255
+    example = LabelledImage("x", np.repeat(target[..., None] * np.uint8(255), 3, axis=2), target, soft)
+    nothing = {"colour": 0, "exposure_share": 0, "rescale_share": 0, "blur_share": 0}
+    plain = Augmentation(**nothing, h264_share=0, noise_share=0)
     for seed in range(8):
-        image, labels = augment(example, (96, 96), plain, np.random.default_rng(seed))
+        image, labels, soft = augment(example, (96, 96), plain, np.random.default_rng(seed))
         bright = image[2::TARGET_STRIDE, 2::TARGET_STRIDE, 0] > 127
         assert (bright == (labels == 1)).mean() > 0.95
+        assert ((soft[4] > 127) == (labels == 1)).mean() > 0.95
+
+
+def test_whole_crops_show_the_whole_height() -> None:
+    """At zoom 1 a crop of the frame's own shape is the frame, but for aspect and flips."""
+    ramp = np.linspace(0, 255, 120).astype(np.uint8)[:, None].repeat(160, 1)
+    example = LabelledImage("x", ramp[..., None].repeat(3, 2), ramp)
+    nothing = {"colour": 0, "exposure_share": 0, "rescale_share": 0, "blur_share": 0, "aspect": 0}
+    whole = Augmentation(**nothing, whole_share=1, h264_share=0, noise_share=0)
+    for seed in range(4):
+        image = augment(example, (96, 128), whole, np.random.default_rng(seed)).image
+        assert image[0].max() < 10
+        assert image[-1].min() > 245

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from rl.processor import describe_processor
+from rl.vss.batches import TrainingData
 from rl.vss.evaluate import camvid_miou, confusion, mean_iou, predict
-from rl.vss.trainer import TrainingData
 from serving.vss.pspnet import Architecture, PSPNet
 
 

@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 from configs.bundle import Bundle, BundleError
 from configs.ladder import load_ladder
 from rl.cli import evaluate
+from rl.vss.batches import TrainingData
 from rl.vss.bundling import make_bundle
 from rl.vss.evaluate import FRAME_SIZE
 from rl.vss.family import FamilyData, measured, train_family
-from rl.vss.recipe import FamilyRecipe, Refinement
+from rl.vss.recipe import FamilyRecipe
 from rl.vss.sources import Source
-from rl.vss.trainer import TrainingData
 from serving.vss.pspnet import Architecture
 from serving.vss.weights import load_network, read_network
 
@@ -43,13 +43,10 @@ def _short(recipe: FamilyRecipe) -> FamilyRecipe:
             "channel_multiple": 4,
         }
     )
-    teacher = recipe.teacher.model_copy(update=SHORT)
-    refinement = Refinement(dense=teacher, pruned=teacher, camvid_share=0.7, rarity=0.25)
     changes = {
         "architecture": architecture,
         "pruning": pruning,
-        "teacher": teacher,
-        "refinement": refinement,
+        "dense": recipe.dense.model_copy(update=SHORT),
     }
     return recipe.model_copy(
         update={**changes, "crop": (64, 96), "batch": 2, "compile": False, "loader_workers": 0}
@@ -139,7 +136,7 @@ def test_the_model_card_names_figures_sources_and_licences(bundle: Bundle) -> No
     assert str(bundle.directory.parent) not in card
     assert "shared/" not in card
     assert card.count("pruned-") == 4
-    assert "refined" in card
+    assert "Nothing was pre-trained" in card
 
 
 def test_the_table_is_printed_without_data(tmp_path: Path, bundle: Bundle) -> None:

@@ -34,6 +34,7 @@ def architectures(draw: st.DrawFn) -> Architecture:
         bins=draw(st.sampled_from([(1,), (1, 2, 3, 6)])),
         pyramid=draw(WIDTHS),
         head=draw(WIDTHS),
+        detail=draw(st.none() | WIDTHS),
         classes=draw(st.integers(2, 20)),
     )
 

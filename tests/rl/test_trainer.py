@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from rl.vss import trainer
+from rl.vss.batches import TrainingData
 from rl.vss.recipe import FamilyRecipe, Schedule
-from rl.vss.trainer import TrainingData, learning_rate, train
+from rl.vss.trainer import learning_rate, train
 from serving.vss.pspnet import Architecture, PSPNet
 
 SCHEDULE = Schedule(steps=6, learning_rate=0.01, warmup=2, average_decay=0.5)
@@ -68,11 +69,3 @@ def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(1.0, abs=0.05)
     assert rates[-1] == pytest.approx(0, abs=1e-9)
-
-
-def test_crops_are_the_same_for_the_same_start_and_others_for_others(
-    recipe: FamilyRecipe, made_up_data: TrainingData
-) -> None:
-    first = [next(iter(made_up_data.batches(recipe, start)))[0] for start in (0, 0, 2)]
-    assert torch.equal(first[0], first[1])
-    assert not torch.equal(first[0], first[2])

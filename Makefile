@@ -41,8 +41,8 @@ format: setup ## format and fix what can be fixed
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-table: setup ## the family measured on this machine: FLOPs, mIoU on CamVid (DATA=folder), milliseconds
-	@$(BIN)/penance-evaluate family $(if $(DATA),--data "$(DATA)")
+table: setup ## the family measured on this machine: FLOPs, mIoU on CamVid (DATA=folder), milliseconds, the ladder (CLIPS=folder)
+	@$(BIN)/penance-evaluate family $(if $(DATA),--data "$(DATA)") $(if $(CLIPS),--clips "$(CLIPS)")
 
 lock: ## resolve the newest allowed versions anew into requirements.lock
 	@rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock

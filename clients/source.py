@@ -70,7 +70,8 @@ class FramePicker:
 
 
 class VideoSource:
-    """Segments of one video. `format` is what the camera agrees on with the server.
+    """Segments of one video. `format` is what the camera agrees on with the server; `native_size` (width,
+    height) and `native_fps` are what the source says of itself.
 
     `location` is a file, a webcam's index ("0"), an RTSP or HTTP address, or `demo:` (`demo:SEED`) for a
     generated street. Raises `SourceError` with one clear line if it cannot be opened or is no video.
@@ -110,6 +111,7 @@ class VideoSource:
     def _agree(
         self, width: int, height: int, rate: float | None, seconds: float, fps: float, box: tuple[int, int]
     ) -> None:
+        self.native_size, self.native_fps = (width, height), rate
         frames = frames_per_segment(seconds, fps, rate)
         width, height = fit_size(width, height, box)
         self.format = SegmentFormat(seconds=seconds, fps=frames / seconds, width=width, height=height)

@@ -17,8 +17,9 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 from rich.progress import track
 from rich.table import Table
-from torch import nn
+from torch import Tensor, nn
 
+from configs.bundle import Bundle
 from configs.ladder import VariantSpec
 from rl.vss.cost import count_flops, count_parameters
 from rl.vss.datasets import LabelledImage, merge_to_camvid
@@ -32,6 +33,8 @@ FRAME_SIZE = (1280, 720)
 WARM_UPS, REPEATS = 3, 15
 
 LabelMap = NDArray[np.uint8]
+AnyNetwork = Callable[[Tensor], Tensor]
+"""RGB images (N, 3, H, W) in [0, 1] to logits, float32."""
 
 
 class VariantFigures(BaseModel):
@@ -48,19 +51,9 @@ class VariantFigures(BaseModel):
     milliseconds: float
 
 
-class FamilyReport(BaseModel):
-    """The table as `penance-evaluate family --json` writes it."""
-
-    model_config = ConfigDict(frozen=True)
-
-    bundle: str
-    processor: str
-    variants: tuple[VariantFigures, ...]
-
-
 @torch.no_grad()
 def predict(
-    network: nn.Module, image: NDArray[np.uint8], size: tuple[int, int], shape: tuple[int, int]
+    network: AnyNetwork, image: NDArray[np.uint8], size: tuple[int, int], shape: tuple[int, int]
 ) -> LabelMap:
     """Labels of (rows, columns) `shape`: image brought to (width, height), logits upsampled, arg max."""
     picture = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
@@ -91,22 +84,28 @@ def mean_iou(counts: NDArray[np.int64]) -> float:
     return float((hits[present] / union[present]).mean())
 
 
-def camvid_miou(network: nn.Module, examples: Sequence[LabelledImage]) -> float:
+def camvid_miou(network: AnyNetwork, examples: Sequence[LabelledImage]) -> float:
     """mIoU of a 19-class network over CamVid's 11 classes, from one confusion matrix over all images."""
     predict_one = _evaluating(network)
     pairs = ((e.target, merge_to_camvid(predict_one(e, CAMVID_SIZE))) for e in examples)
     return mean_iou(confusion(pairs, len(CAMVID_MERGE)))
 
 
-def streets_miou(network: nn.Module, examples: Sequence[LabelledImage]) -> float:
+def streets_miou(network: AnyNetwork, examples: Sequence[LabelledImage]) -> float:
     """mIoU over those of the 19 classes that the pseudo-labels hold, at the labels' own size."""
+    return mean_iou(streets_confusion(network, examples))
+
+
+def streets_confusion(network: AnyNetwork, examples: Sequence[LabelledImage]) -> NDArray[np.int64]:
+    """(19, 20) pixel counts over all pseudo-labelled frames, at the labels' own size."""
     predict_one = _evaluating(network)
     pairs = ((e.target, predict_one(e, (e.image.shape[1], e.image.shape[0]))) for e in examples)
-    return mean_iou(confusion(pairs, len(STREET_CLASSES)))
+    return confusion(pairs, len(STREET_CLASSES))
 
 
-def _evaluating(network: nn.Module) -> Callable[[LabelledImage, tuple[int, int]], LabelMap]:
-    network.eval()
+def _evaluating(network: AnyNetwork) -> Callable[[LabelledImage, tuple[int, int]], LabelMap]:
+    if isinstance(network, nn.Module):
+        network.eval()
 
     def predict_one(example: LabelledImage, size: tuple[int, int]) -> LabelMap:
         rows, columns = example.target.shape
@@ -116,7 +115,7 @@ def _evaluating(network: nn.Module) -> Callable[[LabelledImage, tuple[int, int]]
 
 
 @torch.no_grad()
-def milliseconds_a_frame(networks: Sequence[nn.Module]) -> list[float]:
+def milliseconds_a_frame(networks: Sequence[AnyNetwork]) -> list[float]:
     """Median time from normalised 1280x720 tensor to logits, float32; networks take turns, so that a busy
     moment of the machine hits all of them."""
     frame = torch.rand(1, 3, FRAME_SIZE[1], FRAME_SIZE[0]).to(memory_format=torch.channels_last)
@@ -138,16 +137,39 @@ def measure_family(
 ) -> list[VariantFigures]:
     """Every figure of every variant on these images; accuracy is None where there are none."""
     networks = [_for_inference(network) for network in networks]
+    sizes = [
+        (count_parameters(network), count_flops(network.architecture, network.channels, FRAME_SIZE))
+        for network in networks
+    ]
+    return _figures(networks, specs, sizes, camvid, streets)
+
+
+def measure_bundle(
+    bundle: Bundle, networks: Sequence[AnyNetwork], camvid: Sequence[LabelledImage]
+) -> list[VariantFigures]:
+    """The same of a bundle's variants, whatever they are, but for streets; the bundle knows their cost."""
+    sizes = [(variant.parameters, variant.flops[0]) for variant in bundle.manifest.variants]
+    return _figures(networks, bundle.ladder.variants, sizes, camvid, [])
+
+
+def _figures(
+    networks: Sequence[AnyNetwork],
+    specs: Sequence[VariantSpec],
+    sizes: Sequence[tuple[int, int]],
+    camvid: Sequence[LabelledImage],
+    streets: Sequence[LabelledImage],
+) -> list[VariantFigures]:
+    """Rows from networks and their (parameters, FLOPs)."""
     times = milliseconds_a_frame(networks)
     rows = []
     for number, spec in enumerate(track(specs, "measuring")):
-        network = networks[number]
+        network, (parameters, flops) = networks[number], sizes[number]
         rows.append(
             VariantFigures(
                 name=spec.name,
                 sparsity=spec.sparsity,
-                parameters=count_parameters(network),
-                gflops=round(count_flops(network.architecture, network.channels, FRAME_SIZE) / 1e9, 4),
+                parameters=parameters,
+                gflops=round(flops / 1e9, 4),
                 camvid_miou=round(camvid_miou(network, camvid), 4) if camvid else None,
                 streets_miou=round(streets_miou(network, streets), 4) if streets else None,
                 milliseconds=round(times[number], 2),
@@ -161,13 +183,13 @@ def _for_inference(network: PSPNet) -> PSPNet:
     return network
 
 
-def figures_table(report: FamilyReport) -> Table:
+def figures_table(title: str, variants: Sequence[VariantFigures]) -> Table:
     """FLOPs and milliseconds of a 1280x720 frame; CamVid and streets are mIoU."""
-    table = Table(title=f"{report.bundle} on {report.processor}")
+    table = Table(title=title)
     table.add_column("variant", no_wrap=True)
     for heading in ("sparsity", "parameters", "GFLOPs", "CamVid", "streets", "ms"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for number, row in enumerate(report.variants):
+    for number, row in enumerate(variants):
         table.add_row(
             f"{number}: {row.name}",
             f"{row.sparsity:g}",

@@ -1,0 +1,1 @@
+"""What every configuration gives on segments of video: the ground that all learning stands on."""

@@ -72,7 +72,7 @@ class Display:
                 f"{result.latency_ms or 0:.0f} ms",
                 f"{result.answer.cost:.3f}",
                 "" if result.bandwidth is None else f"{result.bandwidth:.2f}",
-                top_classes(result.answer.class_shares),
+                Text(top_classes(result.answer.class_shares)),  # names are not markup
             )
         return table
 

@@ -9,60 +9,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ValidationError
 
+from configs.faults import describe_faults
 from configs.ladder import Configuration, Ladder
+from configs.manifest import FORMAT, Manifest, OnnxVariant, SafetensorsVariant
 
 MANIFEST = "bundle.json"
-FORMAT = 1
 BUNDLES_DIRECTORY = Path(__file__).with_name("bundles")
 DEFAULT_BUNDLE = BUNDLES_DIRECTORY / "lite"
 
 
 class BundleError(ValueError):
-    """A bundle is missing, damaged or of another format; the message says which file and what to do."""
-
-
-class Variant(BaseModel):
-    """One segmentation model of the family and what it costs."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    sparsity: float
-    weights: str = Field(description="file inside the bundle")
-    channels: dict[str, int] = Field(description="channels of every group after physical removal")
-    parameters: int
-    flops: tuple[int, ...] = Field(description="FLOPs of one frame at each scale of the ladder")
-
-
-class Manifest(BaseModel):
-    """The content of `bundle.json`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    format: int = FORMAT
-    id: str
-    name: str
-    frame: tuple[int, int] = Field(
-        description="(width, height) at scale 1.0 for which the FLOPs were counted"
-    )
-    ladder: Ladder
-    classes: tuple[str, ...]
-    codec: dict[str, Any] = Field(description="flags of clients.codec.CodecFlags")
-    architecture: dict[str, Any] = Field(description="fields of serving.vss.pspnet.Architecture")
-    variants: tuple[Variant, ...]
-    encoder: str | None = Field(
-        None, description="weights of the trained performance encoder, if there is one"
-    )
-    figures: dict[str, Any] = Field(
-        default_factory=dict, description="what was measured, as in the model card"
-    )
-    checksums: dict[str, str] = Field(description="SHA-256 of every other file in the bundle")
+    """A bundle is missing, damaged, of another format, or holds a model that cannot be run; the message says
+    which file and what to do."""
 
 
 class Bundle:
@@ -90,6 +57,13 @@ class Bundle:
         scale = self.ladder.scales.index(configuration.scale)
         return self.manifest.variants[configuration.variant].flops[scale]
 
+    def variant(self, index: int) -> SafetensorsVariant | OnnxVariant:
+        """What the manifest says of a variant. Raises `BundleError` where there is no such variant."""
+        variants = self.manifest.variants
+        if not 0 <= index < len(variants):
+            raise BundleError(f"{self.id} has variants 0 to {len(variants) - 1}, not {index}")
+        return variants[index]
+
     def path(self, file: str) -> Path:
         return self.directory / file
 
@@ -99,12 +73,8 @@ class Bundle:
         path = directory / MANIFEST
         if not path.is_file():
             raise BundleError(f"{directory} holds no {MANIFEST}: give the folder of a bundle")
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content.get("format") != FORMAT:
-            raise BundleError(
-                f"{path} has format {content.get('format')!r}, expected {FORMAT}: make the bundle anew"
-            )
-        manifest = Manifest.model_validate(content)
+        content = _read(path)
+        manifest = _validated(path, content)
         for file, expected in manifest.checksums.items():
             if not (directory / file).is_file():
                 raise BundleError(f"{directory} lacks {file}: fetch the whole bundle again")
@@ -115,12 +85,49 @@ class Bundle:
         return cls(directory, manifest)
 
 
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BundleError(f"{path} is not JSON: fetch the bundle again ({error})") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        found = content.get("format") if isinstance(content, dict) else None
+        raise BundleError(f"{path} has format {found!r}, expected {FORMAT}: make the bundle anew")
+    return content
+
+
+def _validated(path: Path, content: dict[str, Any]) -> Manifest:
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        raise BundleError(f"{path} is no valid manifest: {describe_faults(error)}") from error
+
+
+@contextmanager
+def replaced_directory(directory: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of `directory` once the body is through; until then, and if it
+    fails, the old one stays. Raises `BundleError` where `directory` holds something that is no bundle."""
+    if directory.exists() and not (directory / MANIFEST).is_file() and any(directory.iterdir()):
+        raise BundleError(f"{directory} holds files but no bundle: give a new or empty folder to write to")
+    partial = directory.with_name(f"{directory.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        shutil.rmtree(directory, ignore_errors=True)
+        partial.replace(directory)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def write_manifest(directory: Path, fields: dict[str, Any]) -> Manifest:
-    """Seals a directory: adds checksums of all its files and the id, writes `bundle.json`."""
+    """Seals a directory: adds checksums of all its files and the id, writes `bundle.json`.
+
+    Raises `BundleError` where the fields make no manifest.
+    """
     files = sorted(p for p in directory.iterdir() if p.is_file() and p.name != MANIFEST)
-    draft = Manifest.model_validate(
-        {**fields, "format": FORMAT, "id": "", "checksums": {file.name: sha256(file) for file in files}}
-    )
+    checksums = {file.name: sha256(file) for file in files}
+    draft = _validated(directory / MANIFEST, {**fields, "format": FORMAT, "id": "", "checksums": checksums})
     content = draft.model_dump(mode="json")
     content["id"] = content_id(draft.name, content)
     (directory / MANIFEST).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

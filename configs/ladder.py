@@ -16,6 +16,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 LADDER_FILE = Path(__file__).with_name("ladder.yaml")
+FEWEST_VARIANTS, MOST_VARIANTS = 2, 9
+"""One variant leaves nothing to choose; each has a deployment of its own, so there is an end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Configuration:
 
 
 class VariantSpec(BaseModel):
-    """One pruned model of the family: the share of the dense model's FLOPs that pruning removes."""
+    """One model of the family: the share of variant 0's FLOPs that it does without."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -52,14 +54,13 @@ class VariantSpec(BaseModel):
     sparsity: float = Field(ge=0.0, lt=1.0)
 
 
-class Ladder(BaseModel):
-    """The configuration space: scales x QPs x variants, in the one documented order."""
+class CompressionSpace(BaseModel):
+    """What a camera may choose apart from the variant: scales x QPs."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, ignored_types=(cached_property,))
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     scales: tuple[float, ...] = Field(min_length=1)
     qps: tuple[int, ...] = Field(min_length=1)
-    variants: tuple[VariantSpec, ...] = Field(min_length=1)
 
     @field_validator("scales")
     @classmethod
@@ -75,9 +76,21 @@ class Ladder(BaseModel):
             raise ValueError("QPs must rise strictly within H.264's 0 to 51")
         return qps
 
+
+class Ladder(CompressionSpace):
+    """The configuration space: scales x QPs x variants, in the one documented order."""
+
+    model_config = ConfigDict(ignored_types=(cached_property,))
+
+    variants: tuple[VariantSpec, ...]
+
     @field_validator("variants")
     @classmethod
     def _variants_get_sparser(cls, variants: tuple[VariantSpec, ...]) -> tuple[VariantSpec, ...]:
+        if not FEWEST_VARIANTS <= len(variants) <= MOST_VARIANTS:
+            raise ValueError(
+                f"a family has {FEWEST_VARIANTS} to {MOST_VARIANTS} variants, found {len(variants)}"
+            )
         sparsities = [variant.sparsity for variant in variants]
         if sparsities[0] != 0.0 or sparsities != sorted(set(sparsities)):
             raise ValueError("variant 0 must be dense (sparsity 0) and sparsity must rise strictly")

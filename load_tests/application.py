@@ -48,7 +48,7 @@ class RunningApplication:
         self._environment = {
             **os.environ,
             "PENANCE_STATE_DIRECTORY": str(state_directory),
-            "PENANCE_BUNDLE": str(bundle),
+            "PENANCE_BUNDLE": str(bundle.resolve()),
             "RAY_ADDRESS": "local",
             "RAY_USAGE_STATS_ENABLED": "0",
         }

@@ -21,7 +21,8 @@ from clients.display import Display
 from clients.errors import CameraError
 from clients.recorder import Recorder
 from clients.report import Summary
-from configs.bundle import Bundle
+from configs.bundle import Bundle, BundleError
+from configs.settings import Settings
 from load_tests.application import ApplicationError, RunningApplication
 
 SCENE = "demo:"
@@ -72,7 +73,11 @@ def demo(
     """Start the application, stream a generated street (and a video), write a picture and figures."""
     console = Console()
     out.mkdir(parents=True, exist_ok=True)
-    bundle = Bundle.load()
+    try:
+        bundle = Bundle.load(Settings().bundle)
+    except BundleError as error:
+        console.print(f"demo: {error}", style="red")
+        raise typer.Exit(1) from error
     totals = Summary(lambda index: bundle.costs[index])
     # Its own database in a folder of its own: a demo changes nothing of an application that is in use.
     state = Path(tempfile.mkdtemp(prefix="penance-demo-"))

@@ -19,19 +19,19 @@ from serving.options import load_options
 
 def build(settings: Settings) -> Application:
     """Binds the whole application to a bundle and its options."""
-    bundle = Bundle.load(settings.bundle)
+    bundle = Bundle.load(settings.bundle.resolve())  # replicas may run in another folder
     options = load_options(settings.serving_file)
     variants = []
     for index in range(len(bundle.manifest.variants)):
         own = options.variant(index)
         deployment = VariantDeployment.options(name=f"variant-{index}", **own.for_serve())
-        variants.append(deployment.bind(settings.bundle, index, own, settings))
-    encoder = EncoderDeployment.options(name="encoder", **options.encoder.for_serve()).bind(settings.bundle)
+        variants.append(deployment.bind(bundle.directory, index, own, settings))
+    encoder = EncoderDeployment.options(name="encoder", **options.encoder.for_serve()).bind(bundle.directory)
     database = None
     if settings.redis_url is None:
         database = DatabaseDeployment.options(name="database").bind(settings.state_directory)
     ingress = IngressDeployment.options(name="ingress", **options.ingress.for_serve())
-    return ingress.bind(settings.bundle, settings, variants, encoder, database)
+    return ingress.bind(bundle.directory, settings, variants, encoder, database)
 
 
 app = build(Settings())

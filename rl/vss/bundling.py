@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from clients.codec import CodecFlags, scaled_size
-from configs.bundle import Manifest, write_manifest
+from configs.bundle import replaced_directory, write_manifest
 from configs.ladder import Ladder
+from configs.manifest import Manifest, SafetensorsVariant
 from rl.processor import describe_processor
 from rl.vss.cost import count_flops
 from rl.vss.evaluate import FRAME_SIZE, VariantFigures
@@ -29,48 +29,43 @@ def make_bundle(
     networks: Sequence[PSPNet],
     figures: Sequence[VariantFigures],
     sources: Sequence[Source],
+    earlier: str | None = None,
 ) -> Manifest:
-    """Replaces `directory` by a bundle of these networks; until it is whole the old one stays."""
-    partial = directory.with_name(f"{directory.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    for number, network in enumerate(networks):
-        save_network(network, partial / weights_file(number))
-    card = model_card(recipe, figures, sources, describe_processor())
-    (partial / CARD).write_text(card, encoding="utf-8")
-    manifest = write_manifest(
-        partial,
-        {
-            "name": recipe.name,
-            "frame": FRAME_SIZE,
-            "ladder": ladder.model_dump(),
-            "classes": STREET_CLASSES,
-            "codec": CodecFlags().model_dump(),
-            "architecture": recipe.architecture.model_dump(),
-            "variants": [
-                _variant(n, network, row, ladder) for n, (network, row) in _numbered(networks, figures)
-            ],
-            "figures": {"processor": describe_processor(), "variants": [row.model_dump() for row in figures]},
-        },
-    )
-    shutil.rmtree(directory, ignore_errors=True)
-    partial.replace(directory)
-    return manifest
+    """Replaces `directory` by a bundle of these networks; until it is whole the old one stays.
+
+    `earlier`: id of the bundle that variant 0 went on from.
+    """
+    with replaced_directory(directory) as partial:
+        for number, network in enumerate(networks):
+            save_network(network, partial / weights_file(number))
+        card = model_card(recipe, figures, sources, describe_processor(), earlier)
+        (partial / CARD).write_text(card, encoding="utf-8")
+        return write_manifest(partial, _fields(recipe, ladder, networks, figures))
 
 
-def _numbered(
-    networks: Sequence[PSPNet], figures: Sequence[VariantFigures]
-) -> enumerate[tuple[PSPNet, VariantFigures]]:
-    return enumerate(zip(networks, figures, strict=True))
-
-
-def _variant(number: int, network: PSPNet, row: VariantFigures, ladder: Ladder) -> dict[str, Any]:
-    sizes = [scaled_size(*FRAME_SIZE, scale) for scale in ladder.scales]
+def _fields(
+    recipe: FamilyRecipe, ladder: Ladder, networks: Sequence[PSPNet], figures: Sequence[VariantFigures]
+) -> dict[str, Any]:
+    variants = enumerate(zip(networks, figures, strict=True))
     return {
-        "name": row.name,
-        "sparsity": row.sparsity,
-        "weights": weights_file(number),
-        "channels": network.channels,
-        "parameters": row.parameters,
-        "flops": [count_flops(network.architecture, network.channels, size) for size in sizes],
+        "name": recipe.name,
+        "frame": FRAME_SIZE,
+        "ladder": ladder.model_dump(),
+        "classes": STREET_CLASSES,
+        "codec": CodecFlags().model_dump(),
+        "architecture": recipe.architecture.model_dump(),
+        "variants": [_variant(number, network, row, ladder) for number, (network, row) in variants],
+        "figures": {"processor": describe_processor(), "variants": [row.model_dump() for row in figures]},
     }
+
+
+def _variant(number: int, network: PSPNet, row: VariantFigures, ladder: Ladder) -> SafetensorsVariant:
+    sizes = [scaled_size(*FRAME_SIZE, scale) for scale in ladder.scales]
+    return SafetensorsVariant(
+        name=row.name,
+        sparsity=row.sparsity,
+        weights=weights_file(number),
+        channels=network.channels,
+        parameters=row.parameters,
+        flops=tuple(count_flops(network.architecture, network.channels, size) for size in sizes),
+    )

@@ -24,8 +24,8 @@ from configs.bundle import Bundle
 from configs.settings import Settings
 from serving.decode.pool import DecoderPool
 from serving.options import VariantOptions
-from serving.vss.engine import SegmentationEngine, choose_hardware
-from serving.vss.weights import load_network
+from serving.vss.engine import SegmentationEngine
+from serving.vss.family import load_variant
 
 USUAL_FRAMES = 15
 """Frames of the usual segment, for which decoders hold memory from the start; longer ones get more."""
@@ -70,9 +70,9 @@ class VariantReplica:
         self, bundle_directory: Path, variant: int, options: VariantOptions, settings: Settings
     ) -> None:
         bundle = Bundle.load(bundle_directory)
-        hardware = choose_hardware()
-        logger.info("Variant %d of bundle %s runs on %s.", variant, bundle.id, hardware.reason)
-        self._engine = SegmentationEngine(load_network(bundle, variant), hardware, options.batch_frames)
+        network = load_variant(bundle, variant, options.threads)
+        logger.info("Variant %d of bundle %s runs on %s.", variant, bundle.id, network.runs_on)
+        self._engine = SegmentationEngine(network, options.batch_frames)
         # OpenMP's thread count belongs to the thread that sets it; elsewhere Ray's OMP_NUM_THREADS=1 holds.
         self._inference = ThreadPoolExecutor(
             1, thread_name_prefix="inference", initializer=torch.set_num_threads, initargs=(options.threads,)

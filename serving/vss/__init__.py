@@ -1,1 +1,1 @@
-"""Video semantic segmentation: the PSPNet family, its inference, and what its classes mean."""
+"""Video semantic segmentation: our PSPNet family, models of others, their inference, what classes mean."""

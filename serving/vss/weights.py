@@ -8,6 +8,7 @@ import safetensors
 from safetensors.torch import load_file, save
 
 from configs.bundle import Bundle, BundleError
+from configs.manifest import SafetensorsVariant
 from serving.vss.pspnet import Architecture, ChannelPlan, PSPNet
 
 
@@ -30,10 +31,15 @@ def read_network(path: Path, architecture: Architecture, channels: ChannelPlan) 
 
 
 def load_network(bundle: Bundle, variant: int) -> PSPNet:
-    """One variant of a bundle: float32, in eval mode, without gradients. Raises `BundleError`."""
-    manifest = bundle.manifest
-    if not 0 <= variant < len(manifest.variants):
-        raise BundleError(f"{manifest.id} has variants 0 to {len(manifest.variants) - 1}, not {variant}")
-    entry = manifest.variants[variant]
-    architecture = Architecture.model_validate(manifest.architecture)
+    """A network of ours from a bundle: float32, in eval mode, without gradients. Raises `BundleError`."""
+    entry = bundle.variant(variant)
+    if not isinstance(entry, SafetensorsVariant):
+        raise BundleError(
+            f"variant {variant} of {bundle.id} is a model in {entry.format}, expected weights in "
+            "safetensors: only our own networks can be trained and measured here"
+        )
+    architecture = Architecture.model_validate(bundle.manifest.architecture)
+    named = len(bundle.manifest.classes)
+    if architecture.classes != named:
+        raise BundleError(f"{bundle.id} names {named} classes, its networks have {architecture.classes}")
     return read_network(bundle.path(entry.weights), architecture, entry.channels)

@@ -29,7 +29,7 @@ def test_twenty_segments_see_all_variants_and_scales_several_times() -> None:
     assert all(a != b for a, b in itertools.pairwise(variants))
 
 
-@given(st.integers(1, 5), st.integers(1, 7), st.integers(1, 6))
+@given(st.integers(1, 5), st.integers(1, 7), st.integers(2, 9))
 def test_one_round_takes_every_configuration_once(scales: int, qps: int, variants: int) -> None:
     ladder = Ladder(
         scales=tuple(1.0 - 0.1 * k for k in range(scales)),

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from configs.bundle import DEFAULT_BUNDLE, MANIFEST, Bundle, BundleError
+from configs.bundle import (
+    DEFAULT_BUNDLE,
+    MANIFEST,
+    Bundle,
+    BundleError,
+    replaced_directory,
+    write_manifest,
+)
 
 LIMIT = 15 * 2**20
 
@@ -76,6 +83,40 @@ def test_another_format_is_refused(copy: Path) -> None:
     (copy / MANIFEST).write_text(json.dumps({**content, "format": 99}))
     with pytest.raises(BundleError, match="format 99"):
         Bundle.load(copy)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"format": 1}'])
+def test_a_manifest_that_is_none_is_said_so(tmp_path: Path, content: str) -> None:
+    (tmp_path / MANIFEST).write_text(content)
+    with pytest.raises(BundleError, match=str(tmp_path)):
+        Bundle.load(tmp_path)
+
+
+def test_sealing_again_says_of_every_variant_what_it_is(copy: Path) -> None:
+    fields = json.loads((copy / MANIFEST).read_text())
+    manifest = write_manifest(copy, {k: v for k, v in fields.items() if k not in ("id", "checksums")})
+    assert Bundle.load(copy).id == manifest.id
+    assert {v["format"] for v in json.loads((copy / MANIFEST).read_text())["variants"]} == {"safetensors"}
+    with pytest.raises(BundleError, match="frame"):
+        write_manifest(copy, {**fields, "frame": "large"})
+
+
+def test_a_bundle_is_replaced_whole_or_not_at_all(copy: Path) -> None:
+    with pytest.raises(RuntimeError), replaced_directory(copy) as partial:  # noqa: PT012
+        (partial / "half").write_text("")
+        raise RuntimeError
+    assert Bundle.load(copy).id == Bundle.load().id
+    with replaced_directory(copy) as partial:
+        (partial / "whole").write_text("")
+    assert [file.name for file in copy.iterdir()] == ["whole"]
+    assert list(copy.parent.iterdir()) == [copy]
+
+
+def test_a_folder_of_something_else_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "diary.txt").write_text("")
+    with pytest.raises(BundleError, match="no bundle"), replaced_directory(tmp_path):
+        pass
+    assert (tmp_path / "diary.txt").exists()
 
 
 def test_a_folder_without_a_bundle_is_said_so(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -34,6 +34,33 @@ def test_settings_are_in_the_order_of_the_configurations() -> None:
     assert LADDER.settings[0] == CompressionSetting(1.0, 20)
     for configuration in LADDER.rungs():
         assert LADDER.settings[configuration.index // 5] == configuration.setting
+
+
+@given(
+    variants=st.integers(2, 9),
+    scales=st.sets(st.floats(0.1, 0.99), max_size=3),
+    qps=st.sets(st.integers(0, 51), min_size=1, max_size=4),
+)
+@settings(deadline=None)
+def test_any_family_has_every_configuration_once(variants: int, scales: set[float], qps: set[int]) -> None:
+    ladder = Ladder.model_validate(
+        {
+            "scales": [1.0, *sorted(scales, reverse=True)],
+            "qps": sorted(qps),
+            "variants": [{"name": str(v), "sparsity": v / variants} for v in range(variants)],
+        }
+    )
+    assert len(ladder) == (1 + len(scales)) * len(qps) * variants
+    for position, rung in enumerate(ladder.rungs()):
+        assert rung.index == position == ladder.index(rung.scale, rung.qp, rung.variant)
+        assert ladder.settings[position // variants] == rung.setting
+
+
+@pytest.mark.parametrize("count", [1, 10])
+def test_a_family_has_two_to_nine_variants(count: int) -> None:
+    variants = [{"name": str(v), "sparsity": v / count} for v in range(count)]
+    with pytest.raises(ValidationError, match=f"2 to 9 variants, found {count}"):
+        Ladder.model_validate({"scales": [1.0], "qps": [20], "variants": variants})
 
 
 @given(st.integers(0, 89))

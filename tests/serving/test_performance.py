@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import numpy as np
+import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -25,6 +26,14 @@ def test_it_is_under_half_a_gigaflop_and_gives_at_most_128_values() -> None:
         embedding = encoder(encoder_input(logits()))
     assert embedding.shape == (1, EMBEDDING)
     assert EMBEDDING <= 128
+    assert counter.get_total_flops() < 0.5e9
+
+
+@pytest.mark.parametrize("classes", [2, 11, 40])
+def test_any_number_of_classes_gives_an_embedding_of_the_same_length(classes: int) -> None:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        embedding = make_encoder(classes)(encoder_input(torch.randn(1, classes, 23, 40)))
+    assert embedding.shape == (1, EMBEDDING)
     assert counter.get_total_flops() < 0.5e9
 
 

@@ -11,15 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clients.protocol import MaskMode
-from serving.vss.engine import (
-    SHARE_STRIDE,
-    Hardware,
-    SegmentationEngine,
-    choose_hardware,
-    fold_batch_norms,
-    label_maps,
-)
+from serving.performance.network import INPUT_SIZE, encoder_input
+from serving.vss.engine import SHARE_STRIDE, SegmentationEngine, for_encoder, label_maps
 from serving.vss.pspnet import Architecture, PSPNet, dense_channels
+from serving.vss.torch_network import Hardware, TorchNetwork, choose_hardware, fold_batch_norms
 
 SMALL = Architecture(
     block="basic",
@@ -80,7 +75,7 @@ def test_folding_batch_norms_changes_nothing() -> None:
 
 @pytest.mark.parametrize("masks", ["none", "last", "all"])
 def test_an_engine_counts_every_pixel_once(masks: MaskMode) -> None:
-    prediction = SegmentationEngine(network(), FLOAT32).run(pictures(3, 96, 160), masks)
+    prediction = SegmentationEngine(TorchNetwork(network(), FLOAT32)).run(pictures(3, 96, 160), masks)
     stride = 1 if masks == "all" else SHARE_STRIDE
     assert prediction.class_pixels.sum() == 3 * (96 // stride) * (160 // stride)
     assert prediction.logits.shape == (19, 6, 10)
@@ -90,11 +85,20 @@ def test_an_engine_counts_every_pixel_once(masks: MaskMode) -> None:
 
 def test_frames_are_segmented_alike_in_any_batch() -> None:
     frames = pictures(5, 96, 160)
-    alone = SegmentationEngine(network(), FLOAT32, batch_frames=1).run(frames, "all")
-    together = SegmentationEngine(network(), FLOAT32, batch_frames=4).run(frames, "all")
+    alone = SegmentationEngine(TorchNetwork(network(), FLOAT32), batch_frames=1).run(frames, "all")
+    together = SegmentationEngine(TorchNetwork(network(), FLOAT32), batch_frames=4).run(frames, "all")
     assert alone.label_maps is not None
     assert together.label_maps is not None
     assert np.mean(alone.label_maps != together.label_maps) < 1e-3
+
+
+@pytest.mark.parametrize("size", [(45, 80), (90, 160), (720, 1280)])
+def test_logits_at_any_stride_travel_small_and_look_the_same_to_the_encoder(size: tuple[int, int]) -> None:
+    logits = torch.randn(1, 3, 9, 16, generator=torch.Generator().manual_seed(0)) * 4
+    fine = torch.nn.functional.interpolate(logits, size, mode="bilinear")
+    sent = for_encoder(fine)
+    assert sent.shape[-2] * sent.shape[-1] <= INPUT_SIZE[0] * INPUT_SIZE[1]
+    torch.testing.assert_close(encoder_input(sent), encoder_input(fine), rtol=0, atol=3e-3)
 
 
 @pytest.mark.parametrize(

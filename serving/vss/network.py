@@ -1,0 +1,35 @@
+"""What the platform knows of a segmentation network: images in, logits out, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Network(Protocol):
+    """One variant of any design, ready to run."""
+
+    @property
+    def classes(self) -> int: ...
+
+    @property
+    def device(self) -> str:
+        """The torch device that images must be on and logits come on."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The numeric type that images must have."""
+        ...
+
+    @property
+    def runs_on(self) -> str:
+        """Hardware and numeric type, and why, for the log."""
+        ...
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """RGB images (N, 3, H, W) in [0, 1] to logits (N, classes, ceil(H / s), ceil(W / s)), s being the
+        network's own stride."""
+        ...

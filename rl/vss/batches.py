@@ -54,14 +54,15 @@ class TrainingData:
 
     def batches(self, recipe: FamilyRecipe, steps: range, *, beside: bool) -> Iterator[Batch]:
         """The batches of these steps; `beside`: made while the network trains, else in bursts between."""
-        step = len(steps) if beside or recipe.loader_workers == 0 else BURST
-        for start in range(0, len(steps), max(1, step)):
+        as_they_come = beside or recipe.loader_workers == 0
+        length = max(1, len(steps)) if as_they_come else BURST
+        for start in range(0, len(steps), length):
             loader = DataLoader(
-                StepBatches(self, recipe, steps[start : start + step]),
+                StepBatches(self, recipe, steps[start : start + length]),
                 batch_size=None,
                 num_workers=recipe.loader_workers,
             )
-            yield from loader if step == len(steps) else list(loader)
+            yield from loader if as_they_come else list(loader)
 
 
 class StepBatches(Dataset[Batch]):

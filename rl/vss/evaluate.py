@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
@@ -24,6 +23,7 @@ from configs.ladder import VariantSpec
 from rl.vss.cost import count_flops, count_parameters
 from rl.vss.datasets import LabelledImage, merge_to_camvid
 from serving.vss.classes import CAMVID_MERGE, STREET_CLASSES
+from serving.vss.labels import label_maps
 from serving.vss.pspnet import PSPNet
 
 CAMVID_SIZE = (640, 480)
@@ -58,8 +58,7 @@ def predict(
     """Labels of (rows, columns) `shape`: image brought to (width, height), logits upsampled, arg max."""
     picture = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
     pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float().div_(255)  # (1, 3, H, W)
-    logits = F.interpolate(network(pixels), size=shape, mode="bilinear", align_corners=False)
-    labels: LabelMap = logits.argmax(1)[0].byte().numpy()
+    labels: LabelMap = label_maps(network(pixels), shape)[0].numpy()
     return labels
 
 

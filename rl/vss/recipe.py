@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from serving.vss.pspnet import Architecture
 
+Backbone = Literal["efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"]
+
 
 class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,7 +51,7 @@ class Augmentation(Recipe):
 class Teacher(Recipe):
     """A network pre-trained on ImageNet, fine-tuned on the labels; its soft labels teach variant 0."""
 
-    backbone: Literal["efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"]
+    backbone: Backbone
     width: int = Field(default=64, gt=0, description="channels of its decoder")
     schedule: Schedule
     distillation: float = Field(default=1.0, ge=0, description="weight of its soft labels")

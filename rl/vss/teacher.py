@@ -10,14 +10,13 @@ from __future__ import annotations
 import importlib
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor, nn
 
-Backbone = Literal["efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"]
+from rl.vss.recipe import Backbone
 
 BINS = (1, 2, 3, 6)
 PYRAMID = 64

@@ -139,11 +139,13 @@ def checked_classes(classes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def check_costs_fall(variants: list[tuple[str, tuple[int, ...]]]) -> None:
-    """`ValueError` unless FLOPs fall from variant to variant and from scale to scale: what lies first on the
-    ladder is the most expensive. Each variant comes with its name and its FLOPs by scale."""
+    """`ValueError` unless FLOPs fall from variant to variant and never rise from scale to scale: what lies
+    first on the ladder is the most expensive. Each variant comes with its name and its FLOPs by scale."""
     for name, flops in variants:
-        if any(small >= large for large, small in pairwise(flops)):
-            raise ValueError(f"the cost of variant {name} must fall from scale to scale, found {flops} FLOPs")
+        if any(small > large for large, small in pairwise(flops)):
+            raise ValueError(
+                f"the cost of variant {name} must not rise from scale to scale, found {flops} FLOPs"
+            )
     for (larger, above), (smaller, below) in pairwise(variants):
         if any(b >= a for a, b in zip(above, below, strict=False)):
             raise ValueError(

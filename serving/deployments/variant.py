@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from ray import serve
 
-from clients.codec import DecodeError, DecodeLimits
+from clients.codec import DecodeError, DecodeLimits, scaled_size
 from clients.protocol import LabelMaps, MaskMode
 from configs.bundle import Bundle
 from configs.settings import Settings
@@ -79,7 +79,8 @@ class VariantReplica:
         )
         width, height = bundle.manifest.frame
         self._largest = DecodeLimits(width=width, height=height, frames=USUAL_FRAMES)
-        self._inference.submit(self._warm_up, height, width).result()
+        sizes = [scaled_size(width, height, scale) for scale in bundle.ladder.scales]
+        self._inference.submit(self._warm_up, sizes).result()
         self._decoders = DecoderPool(
             options.decoders,
             settings.max_segment_bytes,
@@ -87,9 +88,9 @@ class VariantReplica:
             settings.decode_memory_mb,
         )
 
-    def _warm_up(self, height: int, width: int) -> None:
-        """First passes are slow, kernels being chosen and memory laid out: not a camera's problem."""
-        for _ in range(2):
+    def _warm_up(self, sizes: list[tuple[int, int]]) -> None:
+        """First passes at a (width, height) are slow, kernels being compiled: not a camera's problem."""
+        for width, height in sizes * 2:
             self._engine.run(np.zeros((1, height, width, 3), np.uint8))
 
     async def check_health(self) -> None:

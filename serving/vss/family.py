@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from configs.bundle import Bundle
 from configs.manifest import OnnxVariant
+from serving.vss.hardware import Hardware, choose_hardware
 from serving.vss.network import Network
 from serving.vss.onnx_network import OnnxNetwork
-from serving.vss.torch_network import TorchNetwork, choose_hardware
+from serving.vss.openvino_network import OpenVinoNetwork
+from serving.vss.pspnet import PSPNet
+from serving.vss.torch_network import TorchNetwork
 from serving.vss.weights import load_network
 
 
-def load_variant(bundle: Bundle, variant: int, threads: int = 1) -> Network:
-    """One variant, in the numeric type that suits it and this machine. Raises `BundleError`.
+def load_variant(bundle: Bundle, variant: int, threads: int = 1, hardware: Hardware | None = None) -> Network:
+    """One variant, by default in the numeric type that suits it and this machine. Raises `BundleError`.
 
-    `threads` are those of ONNX models; torch's belong to the thread that runs the network.
+    `threads` are those of CPU runtimes; an ONNX model's file says how it computes, whatever `hardware` says.
     """
     entry = bundle.variant(variant)
     if isinstance(entry, OnnxVariant):
         return OnnxNetwork(bundle.path(entry.weights), len(bundle.manifest.classes), threads)
-    return TorchNetwork(load_network(bundle, variant), choose_hardware())
+    return ready(load_network(bundle, variant), hardware or choose_hardware(), threads)
+
+
+def ready(network: PSPNet, hardware: Hardware, threads: int) -> Network:
+    """A network of ours in the runtime that is fastest there. Takes the network over."""
+    if hardware.device == "cpu":
+        return OpenVinoNetwork(network, hardware, threads)
+    return TorchNetwork(network, hardware)

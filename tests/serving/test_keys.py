@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,14 +14,6 @@ from serving.keys import CACHE_S, Keyring, Principal, ensure_demo_key
 from serving.problems import NotFound, StateUnavailable, Unauthenticated
 from serving.state.embedded import EmbeddedServer
 from serving.state.store import StateStore
-
-
-@pytest.fixture(scope="module")
-def server(short_directory: Path) -> Iterator[EmbeddedServer]:
-    server = EmbeddedServer(short_directory / "keys")
-    server.ensure_running()
-    yield server
-    server.stop()
 
 
 @pytest.fixture

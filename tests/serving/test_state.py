@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,15 +22,6 @@ from serving.state.embedded import EmbeddedServer
 from serving.state.store import Commit, StateStore
 
 KEPT = 8
-
-
-@pytest.fixture(scope="module")
-def server(short_directory: Path) -> Iterator[EmbeddedServer]:
-    server = EmbeddedServer(short_directory / "state")
-    server.ensure_running()
-    yield server
-    server.stop()
-    assert server.pid() is None
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,22 +13,30 @@ from hypothesis import strategies as st
 
 from clients.protocol import MaskMode
 from serving.performance.network import INPUT_SIZE, encoder_input
+from serving.vss.architecture import Architecture, EfficientNetLite, InvertedStage, ResNet, dense_channels
 from serving.vss.engine import SHARE_STRIDE, SegmentationEngine, for_encoder, label_maps
-from serving.vss.pspnet import Architecture, PSPNet, dense_channels
-from serving.vss.torch_network import Hardware, TorchNetwork, choose_hardware, fold_batch_norms
+from serving.vss.folding import fold_batch_norms
+from serving.vss.framing import framed
+from serving.vss.hardware import REFERENCE, choose_hardware
+from serving.vss.network import Network
+from serving.vss.openvino_network import KEPT_SHAPES, OpenVinoNetwork
+from serving.vss.pspnet import PSPNet
+from serving.vss.torch_network import TorchNetwork
 
-SMALL = Architecture(
+BACKBONE = ResNet(
     block="basic",
     stem=(8, 8),
     stem_pool=False,
     widths=(8, 12, 16, 24),
     depths=(1, 1, 2, 1),
     output_stride=16,
+)
+SMALL = Architecture(
+    backbone=BACKBONE,
     pyramid=8,
     head=16,
     classes=19,
 )
-FLOAT32 = Hardware("cpu", torch.float32, "test")
 
 
 def network(seed: int = 0, **changes: object) -> PSPNet:
@@ -47,14 +56,58 @@ def pictures(count: int, height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize("stride", [8, 16, 32])
 @pytest.mark.parametrize("block", ["basic", "bottleneck"])
 def test_logits_come_at_the_output_stride(stride: int, block: str) -> None:
-    made = network(output_stride=stride, block=block)
+    made = network(backbone=BACKBONE.model_copy(update={"output_stride": stride, "block": block}))
     assert made(torch.zeros(1, 3, 96, 160)).shape == (1, 19, -(-96 // stride), -(-160 // stride))
 
 
-@given(height=st.integers(17, 150), width=st.integers(17, 150))
+@given(
+    height=st.integers(17, 150),
+    width=st.integers(17, 150),
+    merges=st.sampled_from([(), (8,), (8, 12)]),
+)
 @settings(max_examples=20, deadline=None)
-def test_any_size_is_rounded_up_as_strided_convolutions_do(height: int, width: int) -> None:
-    assert network()(torch.zeros(1, 3, height, width)).shape[-2:] == (-(-height // 16), -(-width // 16))
+def test_any_size_is_rounded_up_as_strided_convolutions_do(
+    height: int, width: int, merges: tuple[int, ...]
+) -> None:
+    logits = network(merges=merges)(torch.zeros(1, 3, height, width))
+    stride = 16 >> len(merges)
+    assert logits.shape[-2:] == (-(-height // stride), -(-width // stride))
+
+
+def test_more_merges_than_finer_features_are_refused() -> None:
+    with pytest.raises(ValueError, match="features at 2 finer strides"):
+        network(merges=(8, 8, 8))
+
+
+@pytest.fixture(scope="module")
+def in_both_runtimes() -> tuple[PSPNet, OpenVinoNetwork]:
+    stages = [
+        InvertedStage(width=8, depth=2, expansion=expansion, kernel=kernel, stride=stride)
+        for expansion, kernel, stride in ((1, 3, 1), (2, 3, 2), (2, 5, 2), (2, 3, 2))
+    ]
+    backbone = EfficientNetLite(stem=8, stages=tuple(stages))
+    made = network(backbone=backbone, pixels=4096, merges=(16, 8))
+    return made, OpenVinoNetwork(copy.deepcopy(made), REFERENCE, 1)
+
+
+@given(height=st.integers(17, 99), width=st.integers(17, 99), frames=st.integers(1, 3))
+@settings(max_examples=10, deadline=None)
+def test_openvino_computes_what_torch_computes(
+    in_both_runtimes: tuple[PSPNet, OpenVinoNetwork], height: int, width: int, frames: int
+) -> None:
+    torch_network, openvino_network = in_both_runtimes
+    images = torch.rand(frames, 3, height, width).to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        expected = torch_network(framed(images, 4096))
+    torch.testing.assert_close(openvino_network(images), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_openvino_keeps_few_shapes_and_answers_for_all() -> None:
+    ready = OpenVinoNetwork(network(), REFERENCE, 1)
+    for side in range(16, 16 + 2 * KEPT_SHAPES + 4, 2):
+        assert ready(torch.zeros(1, 3, side, 32)).shape[-2:] == (-(-side // 16), 2)
+    assert len(ready._compiled) == KEPT_SHAPES
+    assert ready(torch.zeros(1, 3, 16, 32)).shape[-2:] == (1, 2)
 
 
 def test_every_convolution_reads_and_writes_as_many_channels_as_its_groups_hold() -> None:
@@ -73,9 +126,20 @@ def test_folding_batch_norms_changes_nothing() -> None:
         )
 
 
+Runtime = Callable[[PSPNet], Network]
+
+
+def _torch(made: PSPNet) -> Network:
+    return TorchNetwork(made, REFERENCE)
+
+
+def _openvino(made: PSPNet) -> Network:
+    return OpenVinoNetwork(made, REFERENCE, 1)
+
+
 @pytest.mark.parametrize("masks", ["none", "last", "all"])
 def test_an_engine_counts_every_pixel_once(masks: MaskMode) -> None:
-    prediction = SegmentationEngine(TorchNetwork(network(), FLOAT32)).run(pictures(3, 96, 160), masks)
+    prediction = SegmentationEngine(TorchNetwork(network(), REFERENCE)).run(pictures(3, 96, 160), masks)
     stride = 1 if masks == "all" else SHARE_STRIDE
     assert prediction.class_pixels.sum() == 3 * (96 // stride) * (160 // stride)
     assert prediction.logits.shape == (19, 6, 10)
@@ -83,10 +147,11 @@ def test_an_engine_counts_every_pixel_once(masks: MaskMode) -> None:
     assert (prediction.label_maps.shape if prediction.label_maps is not None else None) == expected
 
 
-def test_frames_are_segmented_alike_in_any_batch() -> None:
+@pytest.mark.parametrize("runtime", [_torch, _openvino])
+def test_frames_are_segmented_alike_in_any_batch(runtime: Runtime) -> None:
     frames = pictures(5, 96, 160)
-    alone = SegmentationEngine(TorchNetwork(network(), FLOAT32), batch_frames=1).run(frames, "all")
-    together = SegmentationEngine(TorchNetwork(network(), FLOAT32), batch_frames=4).run(frames, "all")
+    alone = SegmentationEngine(runtime(network()), batch_frames=1).run(frames, "all")
+    together = SegmentationEngine(runtime(network()), batch_frames=4).run(frames, "all")
     assert alone.label_maps is not None
     assert together.label_maps is not None
     assert np.mean(alone.label_maps != together.label_maps) < 1e-3

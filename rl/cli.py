@@ -41,6 +41,10 @@ def train_segmentation_family(
         Path | None,
         typer.Option(exists=True, file_okay=False, help="bundle whose variant 0 to go on from, where alike"),
     ] = None,
+    dense: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="bundle whose variant 0 to keep and prune anew"),
+    ] = None,
 ) -> None:
     """Trains variant 0, prunes the others from it, measures all and seals the bundle."""
     from configs.bundle import Bundle
@@ -54,9 +58,13 @@ def train_segmentation_family(
     settings, ladder = load_recipe(recipe), load_ladder()
     examples = FamilyData(data, settings)
     sources = sources_of(examples.clips())
-    earlier = Bundle.load(start) if start is not None else None
-    begin = load_network(earlier, 0) if earlier is not None else None
-    networks = train_family(settings, ladder.variants, examples, out, begin)
+    if start is not None and dense is not None:
+        raise typer.BadParameter("variant 0 either goes on from a bundle's or is kept: give one of the two")
+    folder = start or dense
+    earlier = Bundle.load(folder) if folder is not None else None
+    first = load_network(earlier, 0) if earlier is not None else None
+    from_start, kept = (first, None) if dense is None else (None, first)
+    networks = train_family(settings, ladder.variants, examples, out, from_start, kept)
     figures = measured(networks, ladder.variants, examples, out)
     directory = bundle or BUNDLES_DIRECTORY / settings.name
     manifest = make_bundle(

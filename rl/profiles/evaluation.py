@@ -12,7 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from clients.codec import CodecFlags
 from clients.errors import SourceError
 from configs.bundle import Bundle
-from configs.manifest import SafetensorsVariant
 from rl.processor import describe_processor
 from rl.profiles.clips import Clip, find_clips, read_segments
 from rl.profiles.outcomes import Profile, SegmentOutcomes, segment_outcomes
@@ -22,22 +21,14 @@ from rl.vss.datasets import load_camvid, load_streets
 from rl.vss.evaluate import measure_bundle
 from serving.vss.classes import STREET_CLASSES
 from serving.vss.family import load_variant
+from serving.vss.hardware import REFERENCE
 from serving.vss.network import Network
-from serving.vss.torch_network import Hardware, TorchNetwork
-from serving.vss.weights import load_network
-
-REFERENCE_HARDWARE = Hardware("cpu", torch.float32, "reference predictions are float32 everywhere")
 
 
 def load_networks(bundle: Bundle) -> list[Network]:
     """All variants in float32, whatever the machine would serve them in. Raises `BundleError`."""
-    return [_in_float32(bundle, number) for number in range(len(bundle.manifest.variants))]
-
-
-def _in_float32(bundle: Bundle, variant: int) -> Network:
-    if isinstance(bundle.manifest.variants[variant], SafetensorsVariant):
-        return TorchNetwork(load_network(bundle, variant), REFERENCE_HARDWARE)
-    return load_variant(bundle, variant, torch.get_num_threads())
+    threads, numbers = torch.get_num_threads(), range(len(bundle.manifest.variants))
+    return [load_variant(bundle, number, threads, REFERENCE) for number in numbers]
 
 
 def evaluate_family(

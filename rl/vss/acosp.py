@@ -12,7 +12,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from serving.vss.pspnet import ChannelPlan, ConvNorm, PSPNet
+from serving.vss.architecture import ChannelPlan
+from serving.vss.layers import ConvNorm
+from serving.vss.pspnet import PSPNet
 
 SCORE_SPREAD = 2.0
 """Standard deviation of the first scores: at temperature 1 the masks then lean towards the channels that
@@ -114,11 +116,13 @@ def channel_importance(network: PSPNet) -> dict[str, Tensor]:
     for module in network.modules():
         if isinstance(module, ConvNorm):
             written[module.writes] += (module.norm.weight**2 + module.norm.bias**2).cpu()
-            parts = torch.split(
-                module.conv.weight.cpu(), [network.channels[group] for group in module.reads], dim=1
-            )
+            weights = module.conv.weight.cpu().square()
+            if module.depthwise:  # (channels, 1, k, k)
+                read[module.writes] += weights.sum(dim=(1, 2, 3))
+                continue
+            parts = torch.split(weights, [network.channels[group] for group in module.reads], dim=1)
             for group, weight in zip(module.reads, parts, strict=True):  # weight (out, channels, k, k)
-                read[group] += weight.square().sum(dim=(0, 2, 3))
+                read[group] += weight.sum(dim=(0, 2, 3))
     read[network.last] += network.classifier.weight.cpu().square().sum(dim=(0, 2, 3))
     return {group: (written[group] * read[group]).sqrt() for group in network.channels}
 

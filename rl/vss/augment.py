@@ -21,22 +21,31 @@ from rl.vss.datasets import LabelledImage
 from rl.vss.recipe import Augmentation
 from serving.vss.classes import STREET_CLASSES
 
-TARGET_STRIDE = 4  # targets are compared at a quarter of the crop's size
+TARGET_STRIDE = 4  # targets are compared at a quarter of the size that a crop is cut at
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, as shares of the frame
 
 
 class Crop(NamedTuple):
-    image: NDArray[np.uint8]  # (height, width, 3)
-    target: NDArray[np.uint8]  # (height / 4, width / 4)
-    soft: NDArray[np.uint8]  # (classes, height / 4, width / 4): 255 x probability
+    image: NDArray[np.uint8]  # (height, width, 3), degraded; targets have a quarter of the sides it is cut at
+    clean: NDArray[np.uint8]  # (height, width, 3), in the same light, but as sharp as the frame was
+    target: NDArray[np.uint8]  # (rows, columns)
+    soft: NDArray[np.uint8]  # (classes, rows, columns): 255 x probability
 
 
-def augment(example: LabelledImage, size: tuple[int, int], recipe: Augmentation, rng: Generator) -> Crop:
-    """One random crop of (height, width) `size`."""
+def augment(
+    example: LabelledImage,
+    size: tuple[int, int],
+    recipe: Augmentation,
+    rng: Generator,
+    oversampling: int = 1,
+) -> Crop:
+    """One random crop of (height, width) `size`, cut and degraded at `oversampling` times that size."""
+    size = (size[0] * oversampling, size[1] * oversampling)
     box = _random_box(example.image.shape[:2], size, recipe, rng)
-    image, target, soft = _cut(example, size, box)
-    picture = Image.fromarray(_recolour(image, recipe, rng))
+    image, _, target, soft = _cut(example, size, box)
+    clean = _recolour(image, recipe, rng)
+    picture = Image.fromarray(clean)
     if rng.random() < recipe.rescale_share:
         factor = rng.uniform(0.45, 0.9)
         small = picture.resize((round(size[1] * factor), round(size[0] * factor)), Image.Resampling.BICUBIC)
@@ -50,8 +59,9 @@ def augment(example: LabelledImage, size: tuple[int, int], recipe: Augmentation,
     if rng.random() < recipe.h264_share:
         pixels = _compress(pixels, int(rng.integers(recipe.h264_qp[0], recipe.h264_qp[1] + 1)))
     if rng.random() < 0.5:
-        pixels, target, soft = pixels[:, ::-1], target[:, ::-1], soft[..., ::-1]
-    return Crop(np.ascontiguousarray(pixels), np.ascontiguousarray(target), np.ascontiguousarray(soft))
+        pixels, clean, target, soft = pixels[:, ::-1], clean[:, ::-1], target[:, ::-1], soft[..., ::-1]
+    pixels, clean = (np.asarray(Image.fromarray(part).reduce(oversampling)) for part in (pixels, clean))
+    return Crop(*(np.ascontiguousarray(part) for part in (pixels, clean, target, soft)))
 
 
 def _random_box(frame: tuple[int, int], size: tuple[int, int], recipe: Augmentation, rng: Generator) -> Box:
@@ -69,9 +79,9 @@ def _cut(example: LabelledImage, size: tuple[int, int], box: Box) -> Crop:
     image = _resampled(example.image, size, box, Image.Resampling.BILINEAR)
     target = _resampled(example.target, small, box, Image.Resampling.NEAREST)
     if example.soft is None:
-        return Crop(image, target, np.zeros((len(STREET_CLASSES), *small), np.uint8))
+        return Crop(image, image, target, np.zeros((len(STREET_CLASSES), *small), np.uint8))
     soft = [_resampled(plane, small, box, Image.Resampling.BILINEAR) for plane in example.soft]
-    return Crop(image, target, np.stack(soft))
+    return Crop(image, image, target, np.stack(soft))
 
 
 def _resampled(

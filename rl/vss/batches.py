@@ -28,9 +28,11 @@ BDD_COUNTED = 500  # of BDD100K's images, which are read from disk each time, wh
 
 
 class Batch(NamedTuple):
-    images: Tensor  # (N, H, W, 3) uint8
-    targets: Tensor  # (N, H / 4, W / 4) uint8
-    soft: Tensor  # (N, classes, H / 4, W / 4) uint8: 255 x probability; all 0 where there is no soft label
+    images: Tensor  # (N, H, W, 3) uint8, degraded
+    clean: Tensor  # (N, H, W, 3) uint8, the same crops as sharp as they were
+    targets: Tensor  # (N, rows, columns) uint8
+    soft: Tensor  # (N, classes, rows, columns) uint8: 255 x probability; all 0 where there is no soft label
+    scale: float  # one of the recipe's
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ class StepBatches(Dataset[Batch]):
         crops = []
         for pool in rng.choice(len(self.pools), size=self.recipe.batch, p=self.shares):
             example = self.pools[pool][rng.integers(len(self.pools[pool]))]
-            crops.append(augment(example, self.recipe.crop, self.recipe.augmentation, rng))
-        images, targets, soft = (torch.from_numpy(np.stack(parts)) for parts in zip(*crops, strict=True))
-        return Batch(images, targets, soft)
+            crops.append(
+                augment(example, self.recipe.crop, self.recipe.augmentation, rng, self.recipe.oversampling)
+            )
+        images, clean, targets, soft = (torch.from_numpy(np.stack(part)) for part in zip(*crops, strict=True))
+        return Batch(images, clean, targets, soft, float(rng.choice(self.recipe.scales)))

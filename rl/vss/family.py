@@ -1,9 +1,10 @@
 """From data to five variants, in steps that a killed run goes on from (paper, 2.1.1).
 
-A teacher that was pre-trained on ImageNet is fine-tuned on the labels and gives every frame soft labels.
-Variant 0 is trained on both. Each pruned variant starts from the one before it, anneals its channel
-masks, loses the masked channels and is fine-tuned, always with variant 0's soft labels beside the true
-ones. Everything lies in one run directory; what is finished there is not done again.
+Variant 0 starts from ImageNet's weights. After a first pass on labels alone it gives every frame soft
+labels, also those of clips without any, and goes on with both. Each pruned variant starts from the one
+before it, anneals its channel masks, loses the masked channels and is fine-tuned, always with variant 0's
+soft labels beside the others. Everything lies in one run directory; what is finished there is not done
+again.
 """
 
 from __future__ import annotations
@@ -32,13 +33,15 @@ from rl.vss.datasets import (
     load_unlabelled,
 )
 from rl.vss.evaluate import FRAME_SIZE, VariantFigures, camvid_miou, measure_family
+from rl.vss.imagenet import load_imagenet
 from rl.vss.recipe import FamilyRecipe, Schedule
 from rl.vss.removal import keep_plan, remove_channels
 from rl.vss.soft_labels import with_soft_labels
-from rl.vss.teacher import TeacherNetwork
 from rl.vss.trainer import Network, train
-from serving.vss.classes import STREET_CLASSES
-from serving.vss.pspnet import ChannelPlan, PSPNet, dense_channels
+from serving.vss.architecture import ChannelPlan, dense_channels
+from serving.vss.family import ready
+from serving.vss.hardware import REFERENCE
+from serving.vss.pspnet import PSPNet
 from serving.vss.weights import read_network, save_network
 
 FIGURES = "figures.json"
@@ -46,7 +49,7 @@ SCENE_DRIVES, SCENE_FRAMES = 12, 8
 VALIDATION_STRIDE = 4  # CamVid's validation run is 15 fps video: every fourth image says as much
 
 
-Validation = Callable[[nn.Module], float]
+Validation = Callable[[PSPNet], float]
 
 
 class FamilyData:
@@ -74,7 +77,7 @@ class FamilyData:
             names |= {clip.stem for clip in (self.root / "clips" / "train").glob("*.mp4")}
         return names - set(self.recipe.validation_drives)
 
-    def taught(self, teacher: nn.Module, frames_a_second: float, directory: Path) -> TrainingData:
+    def taught(self, teacher: PSPNet, frames_a_second: float, directory: Path) -> TrainingData:
         """Training images and unlabelled frames of the same drives, with the teacher's soft labels."""
         frames = load_unlabelled(self.root, "train", frames_a_second, self.recipe.validation_drives)
         pools = {"camvid": self.training.camvid, "streets": self.training.streets, "unlabelled": frames}
@@ -96,8 +99,9 @@ class FamilyData:
     def streets_test(self) -> list[LabelledImage]:
         return load_streets(self.root, "test")
 
-    def validate(self, network: nn.Module) -> float:
-        return camvid_miou(network, self.validation)
+    def validate(self, network: PSPNet) -> float:
+        copied = copy.deepcopy(network).cpu()
+        return camvid_miou(ready(copied, REFERENCE, torch.get_num_threads()), self.validation)
 
 
 def weights_file(number: int | str) -> str:
@@ -120,35 +124,47 @@ def train_family(
     data: FamilyData,
     directory: Path,
     start: PSPNet | None = None,
+    dense: PSPNet | None = None,
 ) -> list[PSPNet]:
-    """All variants of a family, float32 and in eval mode; variant 0 begins as `start` where alike."""
-    plans = channel_plans(recipe, specs)
-    training = taught_data(recipe, data, directory)
+    """All variants of a family, float32 and in eval mode.
+
+    Variant 0 begins as `start` where alike, or is `dense`, which gives the soft labels too: then only the
+    others are trained. Raises `ValueError` for a `dense` of another architecture.
+    """
+    plans, training = channel_plans(recipe, specs), data.training
+    if dense is not None:
+        if dense.architecture != recipe.architecture or dense.channels != plans[0]:
+            raise ValueError("variant 0 is not of the recipe's architecture: expected all of its channels")
+        directory.mkdir(parents=True, exist_ok=True)
+        save_network(dense, directory / weights_file(0))
+    begun = dense or begin(recipe, start)
+    if recipe.teacher is not None:
+        if dense is None:
+            run = TrainingRun(recipe, training, data.validate, directory / "teacher")
+            begun = run.dense(begun, recipe.teacher.schedule)
+        training = data.taught(begun, recipe.teacher.frames_a_second, directory / "soft")
     networks: list[PSPNet] = []
     for number, plan in enumerate(plans):
         file = directory / weights_file(number)
         if not file.exists():
             run = TrainingRun(recipe, training, data.validate, directory / f"variant{number}")
-            save_network(run.prune(networks[-1], plan, networks[0]) if number else run.dense(start), file)
+            trained = run.prune(networks[-1], plan, networks[0]) if number else run.dense(begun, recipe.dense)
+            save_network(trained, file)
         networks.append(read_network(file, recipe.architecture, plan))
     return networks
 
 
-def taught_data(recipe: FamilyRecipe, data: FamilyData, directory: Path) -> TrainingData:
-    """The training images, with soft labels if the recipe has a teacher: it is fine-tuned first."""
-    if recipe.teacher is None:
-        return data.training
+def begin(recipe: FamilyRecipe, start: PSPNet | None) -> PSPNet:
+    """Variant 0 before any training: from ImageNet, if the recipe says so, then as `start` where alike."""
     torch.manual_seed(recipe.seed)
-    teacher = train(
-        TeacherNetwork(recipe.teacher.backbone, recipe.teacher.width, len(STREET_CLASSES)),
-        data.training,
-        recipe,
-        recipe.teacher.schedule,
-        directory / "teacher",
-        validate=data.validate,
-        title="teacher",
-    )
-    return data.taught(teacher, recipe.teacher.frames_a_second, directory / "soft")
+    network = PSPNet(recipe.architecture)
+    if recipe.pretrained:
+        load_imagenet(network)
+    if start is not None:
+        mine, theirs = network.state_dict(), start.state_dict()
+        shared = {n: v for n, v in theirs.items() if n in mine and v.shape == mine[n].shape}
+        network.load_state_dict(mine | shared)
+    return network
 
 
 @dataclass(frozen=True)
@@ -160,15 +176,9 @@ class TrainingRun:
     validate: Validation
     directory: Path
 
-    def dense(self, start: PSPNet | None) -> PSPNet:
-        """Variant 0, from labels and the teacher's soft labels."""
-        torch.manual_seed(self.recipe.seed)
-        network = PSPNet(self.recipe.architecture)
-        if start is not None:
-            mine, theirs = network.state_dict(), start.state_dict()
-            shared = {n: v for n, v in theirs.items() if n in mine and v.shape == mine[n].shape}
-            network.load_state_dict(mine | shared)
-        return self._train(network, self.recipe.dense, "dense", self.validate)
+    def dense(self, start: PSPNet, schedule: Schedule) -> PSPNet:
+        """Variant 0, going on from `start`, from labels and the soft labels that the images have."""
+        return self._train(copy.deepcopy(start), schedule, "dense", self.validate)
 
     def prune(self, larger: PSPNet, plan: ChannelPlan, dense: PSPNet) -> PSPNet:
         """A network with the channels of `plan`, all of them in `larger`, distilled from `dense`."""
@@ -187,7 +197,7 @@ class TrainingRun:
         network: Network,
         schedule: Schedule,
         stage: str,
-        validate: Validation | None = None,
+        validate: Callable[[Network], float] | None = None,
         *,
         teacher: nn.Module | None = None,
         before_step: Callable[[int], None] | None = None,
@@ -198,7 +208,7 @@ class TrainingRun:
             self.recipe,
             schedule,
             self.directory / stage,
-            teacher=teacher,
+            teacher=copy.deepcopy(teacher),
             before_step=before_step,
             validate=validate,
             title=f"{self.directory.name}: {stage}",

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rl.profiles.miou import LEAST_SHARE
 from rl.vss.datasets import IGNORE
 
 
@@ -25,9 +26,32 @@ def set_cross_entropy(logits: Tensor, targets: Tensor, sets: Tensor, weights: Te
 
 
 def distillation(logits: Tensor, teacher: Tensor) -> Tensor:
-    """Kullback-Leibler divergence from the teacher's to the student's classes, mean over pixels."""
+    """Kullback-Leibler divergence from the teacher's to the student's classes, mean over its pixels."""
+    logits = F.interpolate(logits, size=teacher.shape[-2:], mode="bilinear", align_corners=False)
     divergence = F.kl_div(logits.log_softmax(1), teacher.log_softmax(1), reduction="none", log_target=True)
     return divergence.sum(1).mean()
+
+
+def disagreement(logits: Tensor, teacher: Tensor) -> Tensor:
+    """1 - the soft form of how accuracy is measured (`rl.profiles.miou`): per image, the mean IoU with the
+    teacher's arg max over the classes that hold at least `LEAST_SHARE` of its pixels.
+
+    Cross entropy and divergence count pixels, so a sign or a person weighs nothing beside a road; here each
+    class weighs the same. teacher (N, classes, H, W), logits or probabilities; pixels where all its classes
+    are equal, as in missing soft labels, count for nothing.
+    """
+    size, classes = teacher.shape[-2:], teacher.shape[1]
+    predicted = F.interpolate(logits, size=size, mode="bilinear", align_corners=False).softmax(1)
+    known = (teacher != teacher[:, :1]).any(1, keepdim=True)
+    expected = F.one_hot(teacher.argmax(1), classes).permute(0, 3, 1, 2) * known
+    predicted = predicted * known
+    shared = (predicted * expected).sum((2, 3))
+    held = expected.sum((2, 3))
+    iou = shared / (predicted.sum((2, 3)) + held - shared).clamp_min(1e-6)
+    counted = (held >= LEAST_SHARE * size[0] * size[1]) & (held > 0)
+    images = counted.any(1)
+    means = (iou * counted).sum(1) / counted.sum(1).clamp_min(1)
+    return ((1 - means) * images).sum() / images.sum().clamp_min(1)
 
 
 def soft_cross_entropy(logits: Tensor, soft: Tensor, weights: Tensor) -> Tensor:

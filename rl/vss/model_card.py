@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
-from rl.vss.evaluate import VariantFigures, accuracy
+from rl.vss.evaluate import CAMVID_SIZE, VariantFigures, accuracy
 from rl.vss.recipe import FamilyRecipe
 from rl.vss.sources import Source
 
@@ -15,8 +16,8 @@ _INTRODUCTION = """\
 
 A family of {count} street-scene segmentation networks for Penance: one PSPNet and {pruned} pruned versions
 of it, speaking the 19 Cityscapes/BDD100K classes. Images in, logits out; `bundle.json` holds the channels of
-every variant, the cost of every configuration and the checksum of every file. Weights are float32
-safetensors.
+every variant, the cost of every configuration and the checksum of every file. Weights are safetensors,
+convolutions in float16.
 
 **For research, non-commercial use only**, because the training data is (see below).
 
@@ -28,20 +29,16 @@ safetensors.
 
 _FIGURES = """
 - GFLOPs: one 1280x720 frame, 2 per multiply-add, by torch's counter.
-- CamVid mIoU: true labels of the test split, images brought to 640x480 (the best of four sizes on the
-  validation split), 19 classes merged into CamVid's 11, one confusion matrix over all images.
+- CamVid mIoU: true labels of the test split, images brought to {camvid_size}, 19 classes merged into
+  CamVid's 11, one confusion matrix over all images.
 - Streets mIoU: agreement with pseudo-labels on drives that were not trained on, over the classes that occur.
   The pseudo-labels are no truth: their makers reach 0.58 on CamVid test by the same merge.
-- ms a frame: normalised 1280x720 tensor to logits, float32 PyTorch, median; measured on {processor}.
+- ms a frame: normalised 1280x720 tensor to logits, float32, OpenVINO, median; measured on {processor}.
   Compare within the table only.
 
 ## How it was made
 
-{teacher}{earlier}Variant 0 was trained for {dense} steps of {batch} crops ({height}x{width}) with real x264,
-rescaling, colour, exposure, blur and noise augmentation{soft}. Every pruned variant started from the one
-before: ACoSP soft top-k channel masks (Ditschuneit & Otterbach 2022) annealed over {anneal} steps, physical
-removal of the masked channels, {finetune} steps of fine-tuning; both with variant 0's soft labels beside all
-others.
+{made}
 
 ## Data
 
@@ -54,6 +51,14 @@ others.
 
 | repository | stated licence | clips |
 |---|---|---|
+"""
+
+_MADE = """
+{pretrained} {earlier} {teacher} Variant 0 was trained for {dense} steps of {batch} crops ({height}x{width})
+with real x264, rescaling, colour, exposure, blur and noise augmentation{soft}. Every pruned variant started
+from the one before: ACoSP soft top-k channel masks (Ditschuneit & Otterbach 2022) annealed over {anneal}
+steps, physical removal of the masked channels, {finetune} steps of fine-tuning; both towards what variant 0
+says of the undegraded crop, beside all other labels.
 """
 
 _LIMITS = """
@@ -86,12 +91,25 @@ def model_card(
     )
     introduction = _INTRODUCTION.format(name=recipe.name, count=len(figures), pruned=len(figures) - 1)
     how = _FIGURES.format(
-        processor=processor,
-        teacher=_teacher(recipe),
-        earlier=f"Variant 0 went on from that of bundle {earlier},\nas far as the two are alike.\n"
+        processor=processor, camvid_size="{}x{}".format(*CAMVID_SIZE), made=_made(recipe, earlier)
+    )
+    return introduction + rows + how + origins + _LIMITS
+
+
+def _made(recipe: FamilyRecipe, earlier: str | None) -> str:
+    """How the family was trained, as one paragraph."""
+    backbone = (
+        "The backbone, EfficientNet-Lite0 (Apache-2.0), was pre-trained on ImageNet."
+        if recipe.pretrained
+        else "Nothing was pre-trained."
+    )
+    text = _MADE.format(
+        pretrained=backbone,
+        earlier=f"Variant 0 went on from that of bundle {earlier}, as far as the two are alike."
         if earlier
         else "",
-        soft=", towards labels and the teacher's soft labels" if recipe.teacher else "",
+        teacher=_teacher(recipe),
+        soft=", towards labels and its own soft labels" if recipe.teacher else "",
         dense=recipe.dense.steps,
         batch=recipe.batch,
         height=recipe.crop[0],
@@ -99,15 +117,14 @@ def model_card(
         anneal=recipe.pruning.anneal.steps,
         finetune=recipe.pruning.finetune.steps,
     )
-    return introduction + rows + how + origins + _LIMITS
+    return textwrap.fill(" ".join(text.split()), 110)
 
 
 def _teacher(recipe: FamilyRecipe) -> str:
-    """What taught variant 0, if the recipe has a teacher."""
+    """The first pass of variant 0, if the recipe has one."""
     if recipe.teacher is None:
-        return "Nothing was pre-trained.\n"
+        return ""
     return (
-        f"The teacher is an {recipe.teacher.backbone} (Apache-2.0) that was pre-trained on ImageNet and\n"
-        f"fine-tuned for {recipe.teacher.schedule.steps} steps on the labels below; it gave every frame soft "
-        "labels, and\nthose of the clips that have no other, but never against a true label.\n"
+        f"After a first pass of {recipe.teacher.schedule.steps} steps on the labels below, variant 0 gave "
+        "every frame soft labels, those of clips without any too, but never against a true label."
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from serving.vss.pspnet import Architecture
+from serving.vss.architecture import Architecture
 
-Backbone = Literal["efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"]
+Scale = Annotated[float, Field(gt=0, le=1)]
 
 
 class Recipe(BaseModel):
@@ -26,6 +26,13 @@ class Schedule(Recipe):
     weight_decay: float = Field(default=0.02, ge=0)
     average_decay: float = Field(
         default=0.998, ge=0, lt=1, description="exponential moving average of the weights"
+    )
+    settled: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="share of the steps, at the end, in which batch norms use running statistics, as they "
+        "do when serving: else crops at each scale are normalised by themselves, and agree in training alone",
     )
 
 
@@ -49,10 +56,8 @@ class Augmentation(Recipe):
 
 
 class Teacher(Recipe):
-    """A network pre-trained on ImageNet, fine-tuned on the labels; its soft labels teach variant 0."""
+    """Variant 0 after a first pass on labels alone; its soft labels for every frame teach the second."""
 
-    backbone: Backbone
-    width: int = Field(default=64, gt=0, description="channels of its decoder")
     schedule: Schedule
     distillation: float = Field(default=1.0, ge=0, description="weight of its soft labels")
     frames_a_second: float = Field(default=1.0, gt=0, description="unlabelled frames taken from each clip")
@@ -83,20 +88,39 @@ class FamilyRecipe(Recipe):
 
     name: str
     architecture: Architecture
-    crop: tuple[int, int] = Field(description="(height, width), multiples of 32")
+    crop: tuple[int, int] = Field(description="(height, width) that networks see, multiples of 32")
+    oversampling: int = Field(
+        default=1,
+        ge=1,
+        description="crops are degraded at this many times their size: where the architecture has a working "
+        "size, cameras compress frames that are larger",
+    )
     batch: int = Field(gt=0)
     shares: Shares
     rarity: float = Field(
         0.5, ge=0, le=1, description="loss weights are inverse frequencies of classes to this power"
     )
+    agreement: float = Field(
+        default=1.0, ge=0, description="weight of the soft IoU beside every soft label and teacher"
+    )
     validation_drives: tuple[str, ...] = Field(default=(), description="clips kept out of training")
     augmentation: Augmentation = Augmentation()
+    scales: tuple[Scale, ...] = Field(
+        default=(1.0, 0.75, 0.5),
+        min_length=1,
+        description="at one of which each batch is shown to variant 0 again",
+    )
+    consistency: float = Field(
+        default=1.0, ge=0, description="weight of variant 0 agreeing with itself across scales"
+    )
+    pretrained: bool = Field(default=False, description="the backbone starts from ImageNet's weights")
     teacher: Teacher | None = Field(default=None, description="without one, labels alone teach variant 0")
     dense: Schedule = Field(description="variant 0")
     pruning: Pruning
     seed: int = 0
     compile: bool = Field(
-        default=True, description="torch.compile the training step; about six times faster on CPUs"
+        default=True,
+        description="torch.compile the step where it runs in float32; on CPUs up to six times faster",
     )
     loader_workers: int = Field(default=1, ge=0)
 

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from rl.vss.cost import CostModel
-from serving.vss.pspnet import CLASSES, IMAGE, Architecture, ChannelPlan, ConvNorm, PSPNet, dense_channels
+from serving.vss.architecture import CLASSES, IMAGE, Architecture, ChannelPlan, dense_channels
+from serving.vss.layers import ConvNorm
+from serving.vss.pspnet import PSPNet
 
 FEWEST_CHANNELS = 4
 FEWEST_BEFORE_CLASSES = 16  # in the last two groups: eight channels hardly tell 19 classes apart
 TOLERANCE = 0.1
-FILL = 1.08  # plans fill most of the tolerance: in the sparsest variant the last 8 % double a whole stage
 
 
 def keep_plan(
@@ -36,11 +37,10 @@ def keep_plan(
     cost, dense = CostModel.of(architecture, size), dense_channels(architecture)
     ceiling = ceiling or dense
     target = (1 - sparsity) * cost.flops(dense)
-    most = FILL * target
     fewest = max(FEWEST_CHANNELS, multiple)
     plan = {group: min(fewest, ceiling[group]) for group in dense} | {g: dense[g] for g in (IMAGE, CLASSES)}
     plan |= {g: min(max(fewest, FEWEST_BEFORE_CLASSES), ceiling[g]) for g in ("head", "detail") if g in dense}
-    while (wider := _widened(plan, dense, ceiling, multiple, cost, most)) is not None:
+    while (wider := _widened(plan, dense, ceiling, multiple, cost, target)) is not None:
         plan = wider
     reached = cost.flops(plan)
     if abs(reached - target) > TOLERANCE * target:
@@ -73,9 +73,10 @@ def remove_channels(network: PSPNet, kept: Mapping[str, Tensor]) -> PSPNet:
     for name, target in smaller.named_modules():
         source = modules[name]
         if isinstance(target, ConvNorm) and isinstance(source, ConvNorm):
-            _copy_slice(
-                source, target, _read_indices(network.channels, source.reads, kept), kept[source.writes]
+            inputs = (
+                torch.tensor([0]) if source.depthwise else _read_indices(network.channels, source.reads, kept)
             )
+            _copy_slice(source, target, inputs, kept[source.writes])
     smaller.classifier.weight.copy_(network.classifier.weight[:, kept[network.last]])
     assert smaller.classifier.bias is not None
     assert network.classifier.bias is not None

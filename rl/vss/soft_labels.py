@@ -12,22 +12,23 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import track
-from torch import Tensor, nn
+from torch import Tensor
 
 from rl.vss.datasets import CAMVID_VOID, LabelledImage, target_sets
 from serving.vss.classes import STREET_CLASSES
+from serving.vss.pspnet import PSPNet
 
 VIEWS = ((0.8, False), (1.2, True))
 """(relative size, mirrored) of each look that the teacher takes at a frame."""
 
-VIEW_PIXELS = 320_000  # at relative size 1: 640 x 480, or about 750 x 420
-SIDE = 32  # the teacher's deepest stride
+VIEW_PIXELS = 320_000  # at relative size 1, of a network without a working size
+SIDE = 32  # the deepest stride
 
 COLUMNS = 240  # of a soft label: half of a CamVid image's
 
 
 def with_soft_labels(
-    examples: Iterable[LabelledImage], teacher: nn.Module, directory: Path, title: str
+    examples: Iterable[LabelledImage], teacher: PSPNet, directory: Path, title: str
 ) -> list[LabelledImage]:
     """The examples, each with its soft label; those that lie in `directory` are not made again."""
     directory.mkdir(parents=True, exist_ok=True)
@@ -44,14 +45,14 @@ def with_soft_labels(
 
 
 @torch.no_grad()
-def soft_label(teacher: nn.Module, example: LabelledImage) -> NDArray[np.uint8]:
+def soft_label(teacher: PSPNet, example: LabelledImage) -> NDArray[np.uint8]:
     """(classes, rows, columns) 255 x probability, mean over the views, never against a true label."""
     height, width = example.image.shape[:2]
     shape = (round(COLUMNS * height / width), COLUMNS)
     device = next(teacher.parameters()).device
     total = torch.zeros(len(STREET_CLASSES), *shape, device=device)
     for factor, mirrored in VIEWS:
-        side = (VIEW_PIXELS / (height * width)) ** 0.5 * factor
+        side = ((teacher.architecture.pixels or VIEW_PIXELS) / (height * width)) ** 0.5 * factor
         size = [max(SIDE, round(x * side / SIDE) * SIDE) for x in (width, height)]
         view = np.asarray(Image.fromarray(example.image).resize(size, Image.Resampling.BICUBIC))
         pixels = torch.from_numpy(view.copy()).to(device).permute(2, 0, 1)[None].float().div_(255)

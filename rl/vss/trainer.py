@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rl.vss.batches import Batch, TrainingData
 from rl.vss.datasets import target_sets
-from rl.vss.loss import distillation, set_cross_entropy, soft_cross_entropy
+from rl.vss.loss import disagreement, distillation, set_cross_entropy, soft_cross_entropy
 from rl.vss.recipe import FamilyRecipe, Schedule
 from rl.vss.training_log import TrainingLog
+from serving.vss.hardware import choose_hardware
 
 CHECKPOINT_EVERY = 200
 VALIDATE_EVERY = 800
@@ -79,9 +81,15 @@ class TrainingState:
 class Objective:
     """The loss of one batch: labels, the soft labels that come with it, and those of a larger variant.
 
-    Only the networks are compiled: inside the graph, the loss's gather has an all-zero gradient on CPUs.
-    Shapes are static, and each run starts from an empty compiler cache, because all networks share the
-    code of one `forward` and the compiler gives up on code that it has compiled too often.
+    What is promised to a camera is agreement with variant 0 on the full, hardly compressed frame. So a
+    pruned variant sees crops degraded, while its teacher, variant 0, sees them clean; and variant 0, shown
+    the same crops smaller, is held to its own answer.
+
+    Networks run in bfloat16 where the machine multiplies it in hardware; on CPUs as it is, because on two
+    cores with AVX512-BF16 that made as many images a second as compiled code in float32 (24), and compiling
+    takes minutes. Only the networks are compiled: inside the graph, the loss's gather has an all-zero
+    gradient on CPUs. Shapes are static, and each run starts from an empty compiler cache, because all
+    networks share the code of one `forward` and the compiler gives up on code that it has compiled too often.
     """
 
     def __init__(
@@ -89,28 +97,61 @@ class Objective:
     ) -> None:
         self.device = next(network.parameters()).device
         self.weights, self.sets = weights.to(self.device), target_sets().to(self.device)
-        self.distillation = recipe.pruning.distillation
+        self.distillation, self.consistency = recipe.pruning.distillation, recipe.consistency
+        self.agreement = recipe.agreement
         self.soft = recipe.teacher.distillation if recipe.teacher is not None else 0.0
-        self.forward = network
-        self.teach = teacher.to(memory_format=torch.channels_last) if teacher is not None else None  # type: ignore[call-overload]
-        if recipe.compile:
+        self.forward: Callable[[Tensor], Tensor] = network
+        self.teach: Callable[[Tensor], Tensor] | None = teacher
+        if teacher is not None:
+            teacher.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.mixed = has_bfloat16(self.device)
+        if recipe.compile and (not self.mixed or self.device.type != "cpu"):
             torch.compiler.reset()
-            self.forward = torch.compile(network, dynamic=False)  # type: ignore[assignment]
-            self.teach = torch.compile(self.teach, dynamic=False) if self.teach is not None else None
+            self.forward = torch.compile(network, dynamic=False)
+            self.teach = torch.compile(teacher, dynamic=False) if teacher is not None else None
 
     def __call__(self, batch: Batch) -> Tensor:
+        if self.teach is None:
+            logits = self._run(self.forward, batch.images)
+            loss = self._labelled(logits, batch)
+            if batch.scale < 1 and self.consistency:
+                smaller = self._run(self.forward, batch.images, batch.scale)
+                loss = loss + self.consistency * self._apart(smaller, logits.detach())
+            return loss
+        logits = self._run(self.forward, batch.images)
+        with torch.no_grad():
+            larger = self._run(self.teach, batch.clean)
+        return self._labelled(logits, batch) + self.distillation * self._apart(logits, larger)
+
+    def _run(self, network: Callable[[Tensor], Tensor], images: Tensor, scale: float = 1.0) -> Tensor:
+        """Logits of uint8 images (N, H, W, 3) that were brought to `scale` first."""
+        pixels = images.to(self.device).permute(0, 3, 1, 2).float().div_(255)  # channels last
+        if scale < 1:
+            size = [round(side * scale) for side in pixels.shape[-2:]]
+            pixels = F.interpolate(pixels, size, mode="bilinear", antialias=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+            return network(pixels).float()
+
+    def _labelled(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Loss towards the labels and the soft labels that came with the images."""
         targets = batch.targets.to(self.device).long()
-        pixels = batch.images.to(self.device).permute(0, 3, 1, 2).float().div_(255)  # channels last
-        logits = self.forward(pixels)
         loss = set_cross_entropy(logits, targets, self.sets, self.weights)
         if self.soft:
             soft = batch.soft.to(self.device)
             loss = loss + self.soft * soft_cross_entropy(logits, soft, self.weights[: soft.shape[1]])
-        if self.teach is not None:
-            with torch.no_grad():
-                larger = self.teach(pixels)
-            loss = loss + self.distillation * distillation(logits, larger)
+            loss = loss + self.agreement * disagreement(logits, soft)
         return loss
+
+    def _apart(self, logits: Tensor, teacher: Tensor) -> Tensor:
+        """How far logits are from a teacher's, by pixels and by classes."""
+        return distillation(logits, teacher) + self.agreement * disagreement(logits, teacher)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware; elsewhere it is emulated and many times slower."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return choose_hardware().dtype == torch.bfloat16
 
 
 def learning_rate(schedule: Schedule, step: int) -> float:
@@ -127,25 +168,30 @@ def train(
     *,
     teacher: nn.Module | None = None,
     before_step: Callable[[int], None] | None = None,
-    validate: Callable[[nn.Module], float] | None = None,
+    validate: Callable[[Network], float] | None = None,
     title: str = "training",
 ) -> Network:
-    """Trains `network` in place and returns the averaged copy of it; resumes from `directory`."""
+    """Trains `network` in place, on a GPU where there is one, and returns the averaged copy of it on the CPU;
+    resumes from `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
-    network.train().requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network.train().requires_grad_(True).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     state, checkpoint = TrainingState(network, schedule), directory / "checkpoint.pt"
     if checkpoint.exists():
         state.restore(checkpoint)
     average: Network = state.average  # type: ignore[assignment]
     if state.step >= schedule.steps:
-        return average.eval()
+        return average.eval().cpu()
     objective = Objective(network, teacher, data.weights(recipe.rarity), recipe)
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     with TrainingLog(directory / "log.jsonl", title, schedule.steps, recipe.batch, state.step) as log:
         steps = range(state.step, schedule.steps)
         batches = data.batches(recipe, steps, beside=objective.device.type != "cpu")
         for step, batch in zip(steps, batches, strict=True):
             if before_step is not None:
                 before_step(step)
+            for norm in norms:
+                norm.train(step < (1 - schedule.settled) * schedule.steps)
             loss = objective(batch)
             state.descend(loss)
             done = state.step == schedule.steps
@@ -153,7 +199,7 @@ def train(
             log.record(state.step, loss.item(), validate(average) if validate and validated else None)
             if state.step % CHECKPOINT_EVERY == 0 or done:
                 state.save(checkpoint)
-    return average.eval()
+    return average.eval().cpu()
 
 
 @torch.no_grad()

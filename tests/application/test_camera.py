@@ -111,10 +111,9 @@ def test_real_street_video_is_segmented_where_things_are(application: RunningApp
     assert result.answer is not None
     assert result.answer.masks is not None
     labels = result.answer.masks.unpack()[0]
-    # A tenth: the family's known weakness is overexposed sky near the horizon, which it takes for road.
-    top, bottom = labels[: len(labels) // 10], labels[-len(labels) // 4 :]
+    top, bottom = labels[: len(labels) // 8], labels[-len(labels) // 4 :]
     sky, road = classes.index("sky"), classes.index("road")
-    assert np.mean(top == sky) > 0.5
+    assert np.mean(top == sky) > 0.9  # overexposed, and sky all the same
     assert np.mean(bottom == road) > 0.8
     assert np.mean(bottom == sky) < 0.05
     assert result.answer.class_shares["car"] > 0.005

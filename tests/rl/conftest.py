@@ -14,7 +14,8 @@ import configs
 from rl.vss.batches import TrainingData
 from rl.vss.datasets import IGNORE, LabelledImage
 from rl.vss.recipe import FamilyRecipe, load_recipe
-from serving.vss.pspnet import Architecture, PSPNet
+from serving.vss.architecture import Architecture, ResNet
+from serving.vss.pspnet import PSPNet
 
 RECIPES = Path(configs.__file__).with_name("recipes")
 
@@ -63,12 +64,14 @@ def made_up_data() -> TrainingData:
 @pytest.fixture(scope="session")
 def tiny() -> Architecture:
     return Architecture(
-        block="basic",
-        stem=(8, 8),
-        stem_pool=False,
-        widths=(8, 12, 16, 16),
-        depths=(1, 1, 1, 1),
-        output_stride=16,
+        backbone=ResNet(
+            block="basic",
+            stem=(8, 8),
+            stem_pool=False,
+            widths=(8, 12, 16, 16),
+            depths=(1, 1, 1, 1),
+            output_stride=16,
+        ),
         pyramid=8,
         head=16,
         classes=19,

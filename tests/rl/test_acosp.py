@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rl.vss.acosp import ChannelMask, MaskedNetwork, annealed_temperature, channel_importance
-from serving.vss.pspnet import Architecture, ConvNorm, PSPNet
+from serving.vss.architecture import Architecture
+from serving.vss.layers import ConvNorm
+from serving.vss.pspnet import PSPNet
 
 Change = Callable[[PSPNet], PSPNet]
 relaxed = settings(deadline=None)

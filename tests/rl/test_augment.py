@@ -28,9 +28,9 @@ def _example(height: int, width: int) -> LabelledImage:
 def test_crops_have_the_size_and_only_known_labels(
     seed: int, source: tuple[int, int], size: tuple[int, int]
 ) -> None:
-    image, target, soft = augment(_example(*source), size, EVERYTHING, np.random.default_rng(seed))
-    assert image.shape == (*size, 3)
-    assert image.dtype == np.uint8
+    image, clean, target, soft = augment(_example(*source), size, EVERYTHING, np.random.default_rng(seed))
+    assert image.shape == clean.shape == (*size, 3)
+    assert image.dtype == clean.dtype == np.uint8
     assert target.shape == (size[0] // TARGET_STRIDE, size[1] // TARGET_STRIDE)
     assert set(np.unique(target)) <= {3, 7, 255}
     assert soft.shape == (19, *target.shape)
@@ -41,7 +41,7 @@ def test_the_same_seed_gives_the_same_crop_and_another_seed_another() -> None:
     example = _example(120, 160)
     crops = [augment(example, (64, 96), EVERYTHING, np.random.default_rng(seed)) for seed in (1, 1, 2)]
     assert np.array_equal(crops[0][0], crops[1][0])
-    assert np.array_equal(crops[0][1], crops[1][1])
+    assert np.array_equal(crops[0].target, crops[1].target)
     assert not np.array_equal(crops[0][0], crops[2][0])
 
 
@@ -55,10 +55,32 @@ def test_image_and_target_stay_aligned() -> None:
     nothing = {"colour": 0, "exposure_share": 0, "rescale_share": 0, "blur_share": 0}
     plain = Augmentation(**nothing, h264_share=0, noise_share=0)
     for seed in range(8):
-        image, labels, soft = augment(example, (96, 96), plain, np.random.default_rng(seed))
+        image, clean, labels, soft = augment(example, (96, 96), plain, np.random.default_rng(seed))
+        assert np.array_equal(image, clean)
         bright = image[2::TARGET_STRIDE, 2::TARGET_STRIDE, 0] > 127
         assert (bright == (labels == 1)).mean() > 0.95
         assert ((soft[4] > 127) == (labels == 1)).mean() > 0.95
+
+
+def test_oversampled_crops_are_degraded_before_they_are_averaged_down() -> None:
+    """Targets stay at a quarter of the size that was cut."""
+    image, clean, target, soft = augment(
+        _example(240, 320), (64, 96), EVERYTHING, np.random.default_rng(0), 2
+    )
+    assert image.shape == clean.shape == (64, 96, 3)
+    assert target.shape == soft.shape[1:] == (128 // TARGET_STRIDE, 192 // TARGET_STRIDE)
+    assert not np.array_equal(image, clean)
+
+
+def test_the_clean_crop_is_the_same_picture_as_the_degraded_one() -> None:
+    """The same place in the same light: they differ by what scaling, blur, noise and x264 take away."""
+    ramp = np.linspace(20, 235, 160).astype(np.uint8)[None].repeat(120, 0)
+    example = LabelledImage("x", ramp[..., None].repeat(3, 2), ramp)
+    for seed in range(8):
+        image, clean, *_ = augment(example, (64, 96), EVERYTHING, np.random.default_rng(seed))
+        difference = image.astype(int) - clean
+        assert np.abs(difference).mean() > 0.5
+        assert np.abs(difference.mean()) < 8
 
 
 def test_whole_crops_show_the_whole_height() -> None:

@@ -8,7 +8,8 @@ import pytest
 from rl.processor import describe_processor
 from rl.vss.batches import TrainingData
 from rl.vss.evaluate import camvid_miou, confusion, mean_iou, predict
-from serving.vss.pspnet import Architecture, PSPNet
+from serving.vss.architecture import Architecture
+from serving.vss.pspnet import PSPNet
 
 
 def test_iou_of_a_case_counted_by_hand() -> None:

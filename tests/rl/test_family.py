@@ -19,7 +19,8 @@ from rl.vss.evaluate import FRAME_SIZE
 from rl.vss.family import FamilyData, measured, train_family
 from rl.vss.recipe import FamilyRecipe
 from rl.vss.sources import Source
-from serving.vss.pspnet import Architecture
+from serving.vss.architecture import Architecture, ResNet
+from serving.vss.pspnet import PSPNet
 from serving.vss.weights import load_network, read_network
 
 SHORT = {"steps": 2, "warmup": 1, "average_decay": 0.5}
@@ -28,10 +29,16 @@ SHORT = {"steps": 2, "warmup": 1, "average_decay": 0.5}
 def _short(recipe: FamilyRecipe) -> FamilyRecipe:
     """An eighth of the channels, two steps of everything, tiny crops; all else as in the recipe."""
     full = recipe.architecture
+    assert isinstance(full.backbone, ResNet)
+    backbone = full.backbone.model_copy(
+        update={
+            "stem": tuple(width // 8 for width in full.backbone.stem),
+            "widths": tuple(width // 8 for width in full.backbone.widths),
+        }
+    )
     architecture = full.model_copy(
         update={
-            "stem": tuple(width // 8 for width in full.stem),
-            "widths": tuple(width // 8 for width in full.widths),
+            "backbone": backbone,
             "pyramid": full.pyramid // 8,
             "head": full.head // 8,
         }
@@ -151,3 +158,15 @@ def test_the_table_is_printed_without_data(tmp_path: Path, bundle: Bundle) -> No
     report = json.loads(file.read_text())
     assert report["bundle"] == bundle.id
     assert report["variants"][0]["camvid_miou"] is None
+
+
+def test_a_finished_variant_0_is_kept_and_pruned_anew(
+    bundle: Bundle, paper: FamilyRecipe, tiny: Architecture, examples: FamilyData, tmp_path: Path
+) -> None:
+    kept, specs = load_network(bundle, 0), load_ladder().variants
+    networks = train_family(_short(paper), specs, examples, tmp_path, dense=kept)
+    assert len(networks) == len(specs)
+    assert all(a.equal(b) for a, b in zip(networks[0].parameters(), kept.parameters(), strict=True))
+    assert not (tmp_path / "variant0").exists()
+    with pytest.raises(ValueError, match="not of the recipe's architecture"):
+        train_family(_short(paper), specs, examples, tmp_path, dense=PSPNet(tiny))

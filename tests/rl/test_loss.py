@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from rl.profiles.miou import frame_miou, overlap
 from rl.vss.datasets import IGNORE, target_sets
-from rl.vss.loss import distillation, set_cross_entropy, target_weights
+from rl.vss.loss import disagreement, distillation, set_cross_entropy, target_weights
 
 
 def test_one_class_sets_give_weighted_cross_entropy() -> None:
@@ -42,6 +44,37 @@ def test_distillation_is_zero_only_for_equal_predictions() -> None:
     logits = torch.randn(2, 5, 3, 3)
     assert distillation(logits, logits + 7).item() == pytest.approx(0, abs=1e-6)
     assert distillation(logits, logits.flip(1)).item() > 0
+
+
+def test_disagreement_is_one_less_the_miou_of_certain_predictions() -> None:
+    """The measure of accuracy itself, where every probability is 0 or 1."""
+    rng = np.random.default_rng(0)
+    reference, prediction = rng.integers(0, 5, (2, 3, 40, 50)).astype(np.uint8)
+    reference[0, :1, :1], reference[0][reference[0] == 4] = 4, 3  # under a thousandth: does not count
+    expected = [1 - frame_miou(overlap(*pair, 6)) for pair in zip(reference, prediction, strict=True)]
+    logits, teacher = (
+        F.one_hot(torch.from_numpy(maps).long(), 6).permute(0, 3, 1, 2) * 50.0
+        for maps in (prediction, reference)
+    )
+    assert disagreement(logits, teacher).item() == pytest.approx(np.mean(expected), abs=1e-4)
+
+
+def test_nothing_disagrees_with_missing_soft_labels() -> None:
+    logits = torch.randn(2, 5, 4, 4, requires_grad=True)
+    soft = torch.zeros(2, 5, 8, 8, dtype=torch.uint8)
+    soft[1, 2] = 255
+    loss = disagreement(logits, soft)
+    loss.backward()
+    assert logits.grad is not None
+    assert not logits.grad[0].any()
+    assert logits.grad[1].any()
+    assert disagreement(logits, torch.zeros_like(soft)).item() == 0
+
+
+def test_a_coarser_prediction_is_compared_at_the_teachers_size() -> None:
+    coarse = torch.randn(1, 5, 3, 4)
+    fine = F.interpolate(coarse, (6, 8), mode="bilinear", align_corners=False)
+    assert distillation(coarse, fine).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_rare_classes_weigh_more_within_bounds() -> None:

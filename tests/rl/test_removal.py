@@ -16,25 +16,51 @@ from rl.vss.evaluate import FRAME_SIZE
 from rl.vss.family import channel_plans
 from rl.vss.recipe import FamilyRecipe
 from rl.vss.removal import FEWEST_CHANNELS, keep_plan, remove_channels
-from serving.vss.pspnet import Architecture, PSPNet, dense_channels
+from serving.vss.architecture import Architecture, EfficientNetLite, InvertedStage, ResNet, dense_channels
+from serving.vss.backbones import make_backbone
+from serving.vss.pspnet import PSPNet
 
 Change = Callable[[PSPNet], PSPNet]
 WIDTHS = st.integers(4, 24)
 
 
 @st.composite
-def architectures(draw: st.DrawFn) -> Architecture:
-    return Architecture(
+def resnets(draw: st.DrawFn) -> ResNet:
+    return ResNet(
         block=draw(st.sampled_from(["basic", "bottleneck"])),
         stem=tuple(draw(st.lists(WIDTHS, min_size=1, max_size=3))),
         stem_pool=draw(st.booleans()),
         widths=draw(st.tuples(WIDTHS, WIDTHS, WIDTHS, WIDTHS)),
         depths=draw(st.tuples(*[st.integers(1, 2)] * 4)),
         output_stride=draw(st.sampled_from([8, 16, 32])),
+    )
+
+
+@st.composite
+def efficient_nets(draw: st.DrawFn) -> EfficientNetLite:
+    stages = [
+        InvertedStage(
+            width=draw(WIDTHS),
+            depth=draw(st.integers(1, 2)),
+            expansion=draw(st.integers(1, 3)),
+            kernel=draw(st.sampled_from([3, 5])),
+            stride=stride,
+        )
+        for stride in (1, 2, 2, draw(st.sampled_from([1, 2])))
+    ]
+    return EfficientNetLite(stem=draw(WIDTHS), stages=tuple(stages))
+
+
+@st.composite
+def architectures(draw: st.DrawFn) -> Architecture:
+    backbone = draw(resnets() | efficient_nets())
+    finer = len(make_backbone(backbone, {"image": 3} | backbone.channels()).groups) - 1
+    return Architecture(
+        backbone=backbone,
         bins=draw(st.sampled_from([(1,), (1, 2, 3, 6)])),
         pyramid=draw(WIDTHS),
         head=draw(WIDTHS),
-        detail=draw(st.none() | WIDTHS),
+        merges=tuple(draw(st.lists(WIDTHS, max_size=finer))),
         classes=draw(st.integers(2, 20)),
     )
 
@@ -86,7 +112,10 @@ def test_plans_of_the_recipes_meet_their_sparsity(name: str, request: pytest.Fix
         flops = count_flops(recipe.architecture, plan, FRAME_SIZE)
         assert flops == pytest.approx((1 - spec.sparsity) * dense, rel=0.1)
         assert all(FEWEST_CHANNELS <= plan[g] <= larger[g] for g in plan if g not in ("image", "classes"))
-        assert all(plan[group] % recipe.pruning.channel_multiple == 0 for group in ("stage3.stream", "head"))
+        assert all(
+            plan[group] % recipe.pruning.channel_multiple == 0
+            for group in ("stage3.stream", "head", "pyramid.1")
+        )
 
 
 def test_variant_0_of_lite_is_under_8_gflops(lite: FamilyRecipe) -> None:

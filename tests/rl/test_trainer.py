@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from rl.vss import trainer
-from rl.vss.batches import TrainingData
-from rl.vss.recipe import FamilyRecipe, Schedule
-from rl.vss.trainer import learning_rate, train
-from serving.vss.pspnet import Architecture, PSPNet
+from rl.vss.batches import StepBatches, TrainingData
+from rl.vss.recipe import Augmentation, FamilyRecipe, Schedule
+from rl.vss.trainer import Objective, learning_rate, train
+from serving.vss.architecture import Architecture
+from serving.vss.pspnet import PSPNet
 
 SCHEDULE = Schedule(steps=6, learning_rate=0.01, warmup=2, average_decay=0.5)
 
@@ -20,7 +21,14 @@ SCHEDULE = Schedule(steps=6, learning_rate=0.01, warmup=2, average_decay=0.5)
 @pytest.fixture
 def recipe(lite: FamilyRecipe, tiny: Architecture) -> FamilyRecipe:
     return lite.model_copy(
-        update={"architecture": tiny, "crop": (32, 64), "batch": 2, "compile": False, "loader_workers": 0}
+        update={
+            "architecture": tiny,
+            "crop": (32, 64),
+            "oversampling": 1,
+            "batch": 2,
+            "compile": False,
+            "loader_workers": 0,
+        }
     )
 
 
@@ -54,13 +62,29 @@ def test_a_killed_run_goes_on_to_the_same_number_of_steps(
 
 
 def test_training_lowers_the_loss(recipe: FamilyRecipe, made_up_data: TrainingData, tmp_path: Path) -> None:
-    schedule = SCHEDULE.model_copy(update={"steps": 50})
-    train(PSPNet(recipe.architecture), made_up_data, recipe, schedule, tmp_path, validate=lambda _: 0.25)
+    schedule = SCHEDULE.model_copy(update={"steps": 100, "settled": 0.0})
+    plain = Augmentation(zoom=1, colour=0, exposure_share=0, rescale_share=0, noise_share=0, h264_share=0)
+    recipe = recipe.model_copy(update={"augmentation": plain, "consistency": 0.0})
+    network = PSPNet(recipe.architecture.model_copy(update={"merges": (16, 16)}))  # as fine as the data
+    train(network, made_up_data, recipe, schedule, tmp_path, validate=lambda _: 0.25)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == [25, 50]
-    assert rows[1]["loss"] < rows[0]["loss"]
-    assert rows[1]["validation"] == 0.25
+    assert [row["step"] for row in rows] == [25, 50, 75, 100]
+    assert rows[-1]["loss"] < 0.9 * rows[0]["loss"]
+    assert rows[-1]["validation"] == 0.25
     assert all(row["images_s"] > 0 for row in rows)
+
+
+def test_batch_norms_settle_for_the_last_steps(
+    recipe: FamilyRecipe, made_up_data: TrainingData, tmp_path: Path
+) -> None:
+    network, seen = PSPNet(recipe.architecture), []
+
+    def look(step: int) -> None:
+        seen.append(float(network.head.norm.running_mean.sum()))  # type: ignore[union-attr]
+
+    train(network, made_up_data, recipe, SCHEDULE, tmp_path, before_step=look)  # what the step before left
+    assert len(set(seen[:4])) == 4
+    assert len(set(seen[3:])) == 1
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:
@@ -69,3 +93,42 @@ def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(1.0, abs=0.05)
     assert rates[-1] == pytest.approx(0, abs=1e-9)
+
+
+def test_variant_0_is_held_to_its_own_answer_at_other_scales(
+    recipe: FamilyRecipe, made_up_data: TrainingData
+) -> None:
+    """At scale 1 there is nothing to agree with; below, the loss is higher by what differs."""
+    network = PSPNet(recipe.architecture).eval()
+    objective = Objective(network, None, made_up_data.weights(recipe.rarity), recipe)
+    batch = StepBatches(made_up_data, recipe, [0])[0]
+    with torch.no_grad():
+        alone, beside = (objective(batch._replace(scale=scale)).item() for scale in (1.0, 0.5))
+        indifferent = Objective(
+            network, None, objective.weights, recipe.model_copy(update={"consistency": 0.0})
+        )
+        assert indifferent(batch._replace(scale=0.5)).item() == pytest.approx(alone)
+    assert beside > alone
+
+
+def test_a_pruned_variant_sees_what_a_camera_sends_and_its_teacher_the_clean_frame(
+    recipe: FamilyRecipe, made_up_data: TrainingData
+) -> None:
+    seen: dict[str, torch.Tensor] = {}
+
+    class Watched(PSPNet):
+        def __init__(self, name: str) -> None:
+            super().__init__(recipe.architecture)
+            self.name = name
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            seen[self.name] = images.detach()
+            return super().forward(images)
+
+    objective = Objective(
+        Watched("student"), Watched("teacher").eval(), made_up_data.weights(recipe.rarity), recipe
+    )
+    batch = StepBatches(made_up_data, recipe, [0])[0]
+    objective(batch).backward()
+    for name, images in (("student", batch.images), ("teacher", batch.clean)):
+        torch.testing.assert_close(seen[name], images.permute(0, 3, 1, 2).float() / 255)

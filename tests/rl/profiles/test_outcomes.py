@@ -16,9 +16,11 @@ from clients.source import Frame, VideoSource
 from configs.ladder import CompressionSetting, Ladder, VariantSpec
 from rl.profiles.clips import Clip, ClipSegment, evenly_spaced, find_clips, open_clip, read_segments
 from rl.profiles.outcomes import Profile, compress, segment_outcomes
+from serving.vss.architecture import Architecture
+from serving.vss.hardware import REFERENCE
 from serving.vss.network import Network
-from serving.vss.pspnet import Architecture, PSPNet
-from serving.vss.torch_network import Hardware, TorchNetwork
+from serving.vss.pspnet import PSPNet
+from serving.vss.torch_network import TorchNetwork
 
 LADDER = Ladder(
     scales=(1.0, 0.5),
@@ -50,8 +52,7 @@ def clip(folder: Path) -> Clip:
 @pytest.fixture(scope="module")
 def networks(tiny: Architecture, lived_in: Callable[[PSPNet], PSPNet]) -> list[Network]:
     torch.manual_seed(0)
-    hardware = Hardware("cpu", torch.float32, "test")
-    return [TorchNetwork(lived_in(PSPNet(tiny)), hardware) for _ in LADDER.variants]
+    return [TorchNetwork(lived_in(PSPNet(tiny)), REFERENCE) for _ in LADDER.variants]
 
 
 def small(segment: ClipSegment) -> ClipSegment:

@@ -1,4 +1,4 @@
-"""The teacher: starts from ImageNet, keeps its first layers, and never contradicts a true label."""
+"""Soft labels: never against a true label, made once."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import torch
 from rl.vss.datasets import IGNORE, LabelledImage, target_sets
 from rl.vss.loss import soft_cross_entropy
 from rl.vss.soft_labels import COLUMNS, soft_label, with_soft_labels
-from rl.vss.teacher import TeacherNetwork
+from serving.vss.architecture import Architecture
+from serving.vss.pspnet import PSPNet
 
 
 @pytest.fixture(scope="module")
-def teacher() -> TeacherNetwork:
+def teacher(tiny: Architecture) -> PSPNet:
     torch.manual_seed(0)
-    return TeacherNetwork("efficientnet-lite0", 16, 19)
+    return PSPNet(tiny)
 
 
 @pytest.fixture
@@ -29,25 +30,7 @@ def example() -> LabelledImage:
     return LabelledImage("a_0", image, target)
 
 
-def test_logits_have_a_quarter_of_the_image_sides(teacher: TeacherNetwork) -> None:
-    with torch.no_grad():
-        assert teacher.eval()(torch.rand(1, 3, 64, 96)).shape == (1, 19, 16, 24)
-
-
-def test_layers_up_to_stride_4_stay_as_imagenet_left_them(teacher: TeacherNetwork) -> None:
-    teacher.train().requires_grad_(True)
-    before = {name: value.clone() for name, value in teacher.backbone.state_dict().items()}
-    teacher(torch.rand(2, 3, 64, 64)).square().mean().backward()
-    trained = {name for name, value in teacher.backbone.named_parameters() if value.grad is not None}
-    kept = ("_conv_stem", "_bn0", *(f"_blocks.{index}." for index in range(teacher.frozen)))
-    assert trained
-    assert not [name for name in trained if name.startswith(kept)]
-    moved = {name for name, value in teacher.backbone.state_dict().items() if not value.equal(before[name])}
-    assert moved
-    assert not [name for name in moved if name.startswith(kept)]  # their batch norms do not move either
-
-
-def test_soft_labels_agree_with_every_true_label(teacher: TeacherNetwork, example: LabelledImage) -> None:
+def test_soft_labels_agree_with_every_true_label(teacher: PSPNet, example: LabelledImage) -> None:
     soft = soft_label(teacher.eval(), example)
     assert soft.shape == (19, 180, COLUMNS)
     rows = (np.arange(180) + 0.5) * 90 / 180
@@ -58,7 +41,7 @@ def test_soft_labels_agree_with_every_true_label(teacher: TeacherNetwork, exampl
     assert (abs(soft[:, nearest == IGNORE].astype(int).sum(0) - 255) < 12).all()
 
 
-def test_soft_labels_are_made_once(teacher: TeacherNetwork, example: LabelledImage, tmp_path: Path) -> None:
+def test_soft_labels_are_made_once(teacher: PSPNet, example: LabelledImage, tmp_path: Path) -> None:
     first = with_soft_labels([example], teacher, tmp_path, "soft")
     changed = replace(example, image=np.zeros_like(example.image))
     again = with_soft_labels([changed], teacher, tmp_path, "soft")

@@ -55,16 +55,17 @@ def train_segmentation_family(
     from rl.vss.sources import sources_of
     from serving.vss.weights import load_network
 
+    if start is not None and dense is not None:
+        raise typer.BadParameter("variant 0 either goes on from a bundle's or is kept: give one of the two")
     settings, ladder = load_recipe(recipe), load_ladder()
     examples = FamilyData(data, settings)
     sources = sources_of(examples.clips())
-    if start is not None and dense is not None:
-        raise typer.BadParameter("variant 0 either goes on from a bundle's or is kept: give one of the two")
     folder = start or dense
     earlier = Bundle.load(folder) if folder is not None else None
     first = load_network(earlier, 0) if earlier is not None else None
-    from_start, kept = (first, None) if dense is None else (None, first)
-    networks = train_family(settings, ladder.variants, examples, out, from_start, kept)
+    networks = train_family(
+        settings, ladder.variants, examples, out, first if start else None, first if dense else None
+    )
     figures = measured(networks, ladder.variants, examples, out)
     directory = bundle or BUNDLES_DIRECTORY / settings.name
     manifest = make_bundle(

@@ -43,7 +43,7 @@ def augment(
     """One random crop of (height, width) `size`, cut and degraded at `oversampling` times that size."""
     size = (size[0] * oversampling, size[1] * oversampling)
     box = _random_box(example.image.shape[:2], size, recipe, rng)
-    image, _, target, soft = _cut(example, size, box)
+    image, target, soft = _cut(example, size, box)
     clean = _recolour(image, recipe, rng)
     picture = Image.fromarray(clean)
     if rng.random() < recipe.rescale_share:
@@ -74,14 +74,17 @@ def _random_box(frame: tuple[int, int], size: tuple[int, int], recipe: Augmentat
     return left, top, min(left + box_width, 1.0), min(top + box_height, 1.0)
 
 
-def _cut(example: LabelledImage, size: tuple[int, int], box: Box) -> Crop:
+def _cut(
+    example: LabelledImage, size: tuple[int, int], box: Box
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+    """Image, target and soft label within the box."""
     small = (size[0] // TARGET_STRIDE, size[1] // TARGET_STRIDE)
     image = _resampled(example.image, size, box, Image.Resampling.BILINEAR)
     target = _resampled(example.target, small, box, Image.Resampling.NEAREST)
     if example.soft is None:
-        return Crop(image, image, target, np.zeros((len(STREET_CLASSES), *small), np.uint8))
+        return image, target, np.zeros((len(STREET_CLASSES), *small), np.uint8)
     soft = [_resampled(plane, small, box, Image.Resampling.BILINEAR) for plane in example.soft]
-    return Crop(image, image, target, np.stack(soft))
+    return image, target, np.stack(soft)
 
 
 def _resampled(

@@ -111,17 +111,16 @@ class Objective:
             self.teach = torch.compile(teacher, dynamic=False) if teacher is not None else None
 
     def __call__(self, batch: Batch) -> Tensor:
-        if self.teach is None:
-            logits = self._run(self.forward, batch.images)
-            loss = self._labelled(logits, batch)
-            if batch.scale < 1 and self.consistency:
-                smaller = self._run(self.forward, batch.images, batch.scale)
-                loss = loss + self.consistency * self._apart(smaller, logits.detach())
-            return loss
         logits = self._run(self.forward, batch.images)
-        with torch.no_grad():
-            larger = self._run(self.teach, batch.clean)
-        return self._labelled(logits, batch) + self.distillation * self._apart(logits, larger)
+        loss = self._labelled(logits, batch)
+        if self.teach is not None:
+            with torch.no_grad():
+                larger = self._run(self.teach, batch.clean)
+            loss = loss + self.distillation * self._apart(logits, larger)
+        elif batch.scale < 1 and self.consistency:
+            smaller = self._run(self.forward, batch.images, batch.scale)
+            loss = loss + self.consistency * self._apart(smaller, logits.detach())
+        return loss
 
     def _run(self, network: Callable[[Tensor], Tensor], images: Tensor, scale: float = 1.0) -> Tensor:
         """Logits of uint8 images (N, H, W, 3) that were brought to `scale` first."""

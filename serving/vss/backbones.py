@@ -5,6 +5,8 @@ Sides that a stride does not divide are rounded up, as strided convolutions do.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
 import torch.nn.functional as F
@@ -45,6 +47,17 @@ class Backbone(nn.Module):
         self.groups = tuple(f"stage{number}.stream" for number in sorted(self.ends))
 
 
+def _stage(
+    number: int, depth: int, reads: str, stride: int, block: Callable[[str, str, str, int], nn.Module]
+) -> nn.Sequential:
+    """`depth` blocks, each made from (reads, stream, name, stride); the first one strides into the stream."""
+    stream = f"stage{number}.stream"
+    return nn.Sequential(
+        block(reads, stream, f"stage{number}.0", stride),
+        *(block(stream, stream, f"stage{number}.{index}", 1) for index in range(1, depth)),
+    )
+
+
 def make_backbone(specification: ResNet | EfficientNetLite, channels: ChannelPlan) -> Backbone:
     if isinstance(specification, ResNet):
         return ResNetBackbone(specification, channels)
@@ -73,15 +86,10 @@ class ResNetBackbone(Backbone):
                     at_stride, stride = at_stride * 2, 2
                 else:
                     dilation *= 2
-            stream, blocks = f"stage{stage}.stream", []
-            for block in range(depth):
-                first, name = stride if block == 0 else 1, f"stage{stage}.{block}"
-                blocks.append(
-                    ResidualBlock(specification.block, channels, reads, stream, name, first, dilation)
-                )
-                reads = stream
-            stages.append(nn.Sequential(*blocks))
+            block = partial(ResidualBlock, specification.block, channels, dilation)
+            stages.append(_stage(stage, depth, reads, stride, block))
             strides.append(at_stride)
+            reads = f"stage{stage}.stream"
         self.stages = nn.ModuleList(stages)
         self._end_strides(strides)
 
@@ -96,7 +104,7 @@ class ResidualBlock(nn.Module):
     """A basic (3x3, 3x3) or bottleneck (1x1, 3x3, 1x1) block adding into a residual stream."""
 
     def __init__(
-        self, kind: str, channels: ChannelPlan, reads: str, stream: str, name: str, stride: int, dilation: int
+        self, kind: str, channels: ChannelPlan, dilation: int, reads: str, stream: str, name: str, stride: int
     ) -> None:
         super().__init__()
         if kind == "basic":
@@ -137,14 +145,10 @@ class EfficientNetLiteBackbone(Backbone):
         stages, strides, reads, at_stride = [], [], "stem", 2
         for number, stage in enumerate(specification.stages):
             at_stride *= stage.stride
-            blocks = []
-            for block in range(stage.depth):
-                stride, name = stage.stride if block == 0 else 1, f"stage{number}.{block}"
-                stream = f"stage{number}.stream"
-                blocks.append(InvertedBlock(stage, channels, reads, stream, name, stride))
-                reads = stream
-            stages.append(nn.Sequential(*blocks))
+            block = partial(InvertedBlock, stage, channels)
+            stages.append(_stage(number, stage.depth, reads, stage.stride, block))
             strides.append(at_stride)
+            reads = f"stage{number}.stream"
         self.stages = nn.ModuleList(stages)
         self._end_strides(strides)
 

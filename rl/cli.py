@@ -39,7 +39,7 @@ def train_segmentation_family(
     ] = None,
     start: Annotated[
         Path | None,
-        typer.Option(exists=True, file_okay=False, help="bundle whose variant 0 to go on from, where alike"),
+        typer.Option(exists=True, file_okay=False, help="bundle whose variant 0 to go on from, widened"),
     ] = None,
     dense: Annotated[
         Path | None,

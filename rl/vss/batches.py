@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -29,10 +29,22 @@ BDD_COUNTED = 500  # of BDD100K's images, which are read from disk each time, wh
 
 class Batch(NamedTuple):
     images: Tensor  # (N, H, W, 3) uint8, degraded
-    clean: Tensor  # (N, H, W, 3) uint8, the same crops as sharp as they were
+    clean: Tensor | None  # (N, H, W, 3) uint8, the same crops as sharp as they were; None: no longer needed
     targets: Tensor  # (N, rows, columns) uint8
     soft: Tensor  # (N, classes, rows, columns) uint8: 255 x probability; all 0 where there is no soft label
     scale: float  # one of the recipe's
+
+
+class BatchSource(Protocol):
+    """What a network is trained on."""
+
+    def weights(self, rarity: float) -> Tensor:
+        """(targets,) loss weights of the target ids."""
+        ...
+
+    def batches(self, recipe: FamilyRecipe, steps: range, *, beside: bool) -> Iterator[Batch]:
+        """The batches of these steps; `beside`: made while the network trains, else in bursts between."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -41,21 +53,20 @@ class TrainingData:
 
     camvid: Sequence[LabelledImage] = ()
     streets: Sequence[LabelledImage] = ()
+    annotated: Sequence[LabelledImage] = ()
     unlabelled: Sequence[LabelledImage] = ()
     bdd100k: Sequence[LabelledImage] = ()
     scene: Sequence[LabelledImage] = ()
 
     def weights(self, rarity: float) -> Tensor:
-        """Loss weights of the target ids, from their share of pixels."""
         sets = target_sets()
         counts = torch.zeros(len(sets))
         every = -(-len(self.bdd100k) // BDD_COUNTED) or 1
-        for example in chain(self.camvid, self.streets, self.scene, self.bdd100k[::every]):
+        for example in chain(self.camvid, self.streets, self.annotated, self.scene, self.bdd100k[::every]):
             counts += torch.from_numpy(np.bincount(example.target.ravel(), minlength=256)[: len(sets)])
         return target_weights(counts, rarity)
 
     def batches(self, recipe: FamilyRecipe, steps: range, *, beside: bool) -> Iterator[Batch]:
-        """The batches of these steps; `beside`: made while the network trains, else in bursts between."""
         as_they_come = beside or recipe.loader_workers == 0
         length = max(1, len(steps)) if as_they_come else BURST
         for start in range(0, len(steps), length):

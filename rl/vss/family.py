@@ -2,8 +2,8 @@
 
 Variant 0 starts from ImageNet's weights. After a first pass on labels alone it gives every frame soft
 labels, also those of clips without any, and goes on with both. Each pruned variant starts from the one
-before it, anneals its channel masks, loses the masked channels and is fine-tuned, always with variant 0's
-soft labels beside the others. Everything lies in one run directory; what is finished there is not done
+before it, anneals its channel masks, loses the masked channels and is fine-tuned, always towards what
+variant 0 says. Everything lies in one run directory; what is finished there is not done
 again.
 """
 
@@ -17,11 +17,12 @@ from pathlib import Path
 
 import torch
 from pydantic import TypeAdapter
-from torch import nn
 
 from configs.ladder import VariantSpec
 from rl.vss.acosp import MaskedNetwork, annealed_temperature
-from rl.vss.batches import TrainingData
+from rl.vss.annotations import annotated_clips, load_annotated, static_clips
+from rl.vss.batches import BatchSource, TrainingData
+from rl.vss.crop_store import stored_crops
 from rl.vss.datasets import (
     LabelledImage,
     labelled_clips,
@@ -34,10 +35,11 @@ from rl.vss.datasets import (
 )
 from rl.vss.evaluate import FRAME_SIZE, VariantFigures, camvid_miou, measure_family
 from rl.vss.imagenet import load_imagenet
-from rl.vss.recipe import FamilyRecipe, Schedule
+from rl.vss.recipe import FamilyRecipe, Losses, Schedule
 from rl.vss.removal import keep_plan, remove_channels
 from rl.vss.soft_labels import with_soft_labels
 from rl.vss.trainer import Network, train
+from rl.vss.widening import widened
 from serving.vss.architecture import ChannelPlan, dense_channels
 from serving.vss.family import ready
 from serving.vss.hardware import REFERENCE
@@ -46,6 +48,7 @@ from serving.vss.weights import read_network, save_network
 
 FIGURES = "figures.json"
 SCENE_DRIVES, SCENE_FRAMES = 12, 8
+ANNOTATED_A_SECOND = 1.0  # frames of static cameras
 VALIDATION_STRIDE = 4  # CamVid's validation run is 15 fps video: every fourth image says as much
 
 
@@ -61,9 +64,11 @@ class FamilyData:
     @cached_property
     def training(self) -> TrainingData:
         shares, without = self.recipe.shares, self.recipe.validation_drives
+        drawn = annotated_clips() if shares.annotated else []
         return TrainingData(
             camvid=load_camvid_for_training(self.root) if shares.camvid else (),
-            streets=load_streets(self.root, "train", without) if shares.streets else (),
+            streets=load_streets(self.root, "train", {*without, *drawn}) if shares.streets else (),
+            annotated=load_annotated(self.root, "train", ANNOTATED_A_SECOND, without) if drawn else (),
             bdd100k=load_bdd100k(self.root, "train") if shares.bdd100k else (),
             scene=load_scene(SCENE_DRIVES, SCENE_FRAMES) if shares.scene else (),
         )
@@ -73,19 +78,28 @@ class FamilyData:
         names: set[str] = set()
         if self.recipe.shares.streets:
             names |= labelled_clips(self.root, "train").keys()
-        if self.recipe.teacher is not None:
+        if self.recipe.shares.annotated or self.recipe.shares.unlabelled:
             names |= {clip.stem for clip in (self.root / "clips" / "train").glob("*.mp4")}
         return names - set(self.recipe.validation_drives)
 
     def taught(self, teacher: PSPNet, frames_a_second: float, directory: Path) -> TrainingData:
-        """Training images and unlabelled frames of the same drives, with the teacher's soft labels."""
-        frames = load_unlabelled(self.root, "train", frames_a_second, self.recipe.validation_drives)
-        pools = {"camvid": self.training.camvid, "streets": self.training.streets, "unlabelled": frames}
+        """Training images and unlabelled frames of the same drives, with the teacher's soft labels; those
+        that were drawn by hand stay as they are."""
+        data = self.with_unlabelled(frames_a_second)
+        pools = {"camvid": data.camvid, "streets": data.streets, "unlabelled": data.unlabelled}
         taught = {
             name: with_soft_labels(pool, teacher, directory / name, f"soft labels: {name}")
             for name, pool in pools.items()
         }
-        return replace(self.training, **taught)
+        return replace(data, **taught)
+
+    def with_unlabelled(self, frames_a_second: float) -> TrainingData:
+        """Training images, and frames of the same drives but those that were drawn by hand altogether."""
+        drawn = static_clips() if self.recipe.shares.annotated else []
+        without = {*self.recipe.validation_drives, *drawn}
+        return replace(
+            self.training, unlabelled=load_unlabelled(self.root, "train", frames_a_second, without)
+        )
 
     @cached_property
     def validation(self) -> list[LabelledImage]:
@@ -111,10 +125,18 @@ def weights_file(number: int | str) -> str:
 
 def channel_plans(recipe: FamilyRecipe, specs: tuple[VariantSpec, ...]) -> list[dict[str, int]]:
     """The channels of every variant, each plan within the one before it."""
-    plans = [dense_channels(recipe.architecture)]
-    multiple = recipe.pruning.channel_multiple
+    plans, pruning = [dense_channels(recipe.architecture)], recipe.pruning
     for spec in specs[1:]:
-        plans.append(keep_plan(recipe.architecture, spec.sparsity, multiple, FRAME_SIZE, plans[-1]))
+        plans.append(
+            keep_plan(
+                recipe.architecture,
+                spec.sparsity,
+                pruning.channel_multiple,
+                FRAME_SIZE,
+                plans[-1],
+                pruning.spared,
+            )
+        )
     return plans
 
 
@@ -128,42 +150,54 @@ def train_family(
 ) -> list[PSPNet]:
     """All variants of a family, float32 and in eval mode.
 
-    Variant 0 begins as `start` where alike, or is `dense`, which gives the soft labels too: then only the
-    others are trained. Raises `ValueError` for a `dense` of another architecture.
+    Variant 0 goes on from `start`, or is `dense`: then only the others are trained. Raises `ValueError` for
+    a `start` that is no narrower version of the recipe's architecture, and a `dense` of another one.
     """
-    plans, training = channel_plans(recipe, specs), data.training
+    plans = channel_plans(recipe, specs)
+    directory.mkdir(parents=True, exist_ok=True)
     if dense is not None:
         if dense.architecture != recipe.architecture or dense.channels != plans[0]:
             raise ValueError("variant 0 is not of the recipe's architecture: expected all of its channels")
-        directory.mkdir(parents=True, exist_ok=True)
         save_network(dense, directory / weights_file(0))
-    begun = dense or begin(recipe, start)
-    if recipe.teacher is not None:
-        if dense is None:
-            run = TrainingRun(recipe, training, data.validate, directory / "teacher")
-            begun = run.dense(begun, recipe.teacher.schedule)
-        training = data.taught(begun, recipe.teacher.frames_a_second, directory / "soft")
-    networks: list[PSPNet] = []
-    for number, plan in enumerate(plans):
+    if not (directory / weights_file(0)).exists():
+        save_network(_train_dense(recipe, data, directory, start), directory / weights_file(0))
+    networks = [read_network(directory / weights_file(0), recipe.architecture, plans[0])]
+    crops: BatchSource | None = None
+    for number, plan in enumerate(plans[1:], 1):
         file = directory / weights_file(number)
         if not file.exists():
-            run = TrainingRun(recipe, training, data.validate, directory / f"variant{number}")
-            trained = run.prune(networks[-1], plan, networks[0]) if number else run.dense(begun, recipe.dense)
-            save_network(trained, file)
+            crops = crops or _crops_for_pruning(recipe, data, networks[0], directory)
+            run = TrainingRun(recipe, crops, data.validate, directory / f"variant{number}")
+            save_network(run.prune(networks[-1], plan), file)
         networks.append(read_network(file, recipe.architecture, plan))
     return networks
 
 
+def _train_dense(recipe: FamilyRecipe, data: FamilyData, directory: Path, start: PSPNet | None) -> PSPNet:
+    """Variant 0: from labels, then, where the recipe has a teacher, from its own soft labels too."""
+    begun, training = begin(recipe, start), data.training
+    if recipe.teacher is not None:
+        run = TrainingRun(recipe, training, data.validate, directory / "teacher")
+        begun = run.dense(begun, recipe.teacher.schedule)
+        training = data.taught(begun, recipe.teacher.frames_a_second, directory / "soft")
+    return TrainingRun(recipe, training, data.validate, directory / "variant0").dense(begun, recipe.dense)
+
+
+def _crops_for_pruning(recipe: FamilyRecipe, data: FamilyData, dense: PSPNet, directory: Path) -> BatchSource:
+    frames_a_second = recipe.teacher.frames_a_second if recipe.teacher else 1.0
+    teacher = ready(copy.deepcopy(dense), REFERENCE, torch.get_num_threads())
+    return stored_crops(data.with_unlabelled(frames_a_second), recipe, teacher, directory / "crops")
+
+
 def begin(recipe: FamilyRecipe, start: PSPNet | None) -> PSPNet:
-    """Variant 0 before any training: from ImageNet, if the recipe says so, then as `start` where alike."""
+    """Variant 0 before any training: `start`, widened where the recipe is wider, or from ImageNet, if the
+    recipe says so."""
     torch.manual_seed(recipe.seed)
+    if start is not None:
+        return widened(start, recipe.architecture)
     network = PSPNet(recipe.architecture)
     if recipe.pretrained:
         load_imagenet(network)
-    if start is not None:
-        mine, theirs = network.state_dict(), start.state_dict()
-        shared = {n: v for n, v in theirs.items() if n in mine and v.shape == mine[n].shape}
-        network.load_state_dict(mine | shared)
     return network
 
 
@@ -172,34 +206,34 @@ class TrainingRun:
     """How one variant comes to be."""
 
     recipe: FamilyRecipe
-    data: TrainingData
+    data: BatchSource
     validate: Validation
     directory: Path
 
     def dense(self, start: PSPNet, schedule: Schedule) -> PSPNet:
         """Variant 0, going on from `start`, from labels and the soft labels that the images have."""
-        return self._train(copy.deepcopy(start), schedule, "dense", self.validate)
+        return self._train(copy.deepcopy(start), schedule, self.recipe.losses, "dense", self.validate)
 
-    def prune(self, larger: PSPNet, plan: ChannelPlan, dense: PSPNet) -> PSPNet:
-        """A network with the channels of `plan`, all of them in `larger`, distilled from `dense`."""
+    def prune(self, larger: PSPNet, plan: ChannelPlan) -> PSPNet:
+        """A network with the channels of `plan`, all of them in `larger`."""
         pruning = self.recipe.pruning
         masked = MaskedNetwork(copy.deepcopy(larger), plan)
 
         def harden(step: int) -> None:
             masked.set_temperature(annealed_temperature(step, pruning.anneal.steps, pruning.temperature))
 
-        annealed = self._train(masked, pruning.anneal, "anneal", teacher=dense, before_step=harden)
+        annealed = self._train(masked, pruning.anneal, pruning.losses, "anneal", before_step=harden)
         smaller = remove_channels(annealed.network, annealed.kept_channels())
-        return self._train(smaller, pruning.finetune, "finetune", self.validate, teacher=dense)
+        return self._train(smaller, pruning.finetune, pruning.losses, "finetune", self.validate)
 
     def _train(
         self,
         network: Network,
         schedule: Schedule,
+        losses: Losses,
         stage: str,
         validate: Callable[[Network], float] | None = None,
         *,
-        teacher: nn.Module | None = None,
         before_step: Callable[[int], None] | None = None,
     ) -> Network:
         return train(
@@ -207,8 +241,8 @@ class TrainingRun:
             self.data,
             self.recipe,
             schedule,
+            losses,
             self.directory / stage,
-            teacher=copy.deepcopy(teacher),
             before_step=before_step,
             validate=validate,
             title=f"{self.directory.name}: {stage}",

@@ -1,4 +1,4 @@
-"""Losses of the segmentation networks: set-valued cross entropy and distillation."""
+"""Losses of the segmentation networks. Logits and what they are compared with are of one size."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from rl.vss.datasets import IGNORE
 def set_cross_entropy(logits: Tensor, targets: Tensor, sets: Tensor, weights: Tensor) -> Tensor:
     """Minus the log of the probability that a pixel has *any* class of its target's set.
 
-    logits (N, classes, h, w); targets (N, H, W) with H, W multiples of h, w; sets (targets, classes);
-    weights (targets,). For one-class sets this is the usual weighted cross entropy.
+    logits (N, classes, H, W); targets (N, H, W); sets (targets, classes); weights (targets,). For one-class
+    sets this is the usual weighted cross entropy.
     """
-    logits = F.interpolate(logits, size=targets.shape[-2:], mode="bilinear", align_corners=False)
     probabilities = torch.einsum("nchw,kc->nkhw", logits.softmax(1), sets)
     valid = targets != IGNORE
     index = torch.where(valid, targets, 0)
@@ -27,7 +26,6 @@ def set_cross_entropy(logits: Tensor, targets: Tensor, sets: Tensor, weights: Te
 
 def distillation(logits: Tensor, teacher: Tensor) -> Tensor:
     """Kullback-Leibler divergence from the teacher's to the student's classes, mean over its pixels."""
-    logits = F.interpolate(logits, size=teacher.shape[-2:], mode="bilinear", align_corners=False)
     divergence = F.kl_div(logits.log_softmax(1), teacher.log_softmax(1), reduction="none", log_target=True)
     return divergence.sum(1).mean()
 
@@ -41,7 +39,7 @@ def disagreement(logits: Tensor, teacher: Tensor) -> Tensor:
     are equal, as in missing soft labels, count for nothing.
     """
     size, classes = teacher.shape[-2:], teacher.shape[1]
-    predicted = F.interpolate(logits, size=size, mode="bilinear", align_corners=False).softmax(1)
+    predicted = logits.softmax(1)
     known = (teacher != teacher[:, :1]).any(1, keepdim=True)
     expected = F.one_hot(teacher.argmax(1), classes).permute(0, 3, 1, 2) * known
     predicted = predicted * known
@@ -57,9 +55,8 @@ def disagreement(logits: Tensor, teacher: Tensor) -> Tensor:
 def soft_cross_entropy(logits: Tensor, soft: Tensor, weights: Tensor) -> Tensor:
     """Weighted cross entropy against class probabilities; pixels without any count for nothing.
 
-    logits (N, classes, h, w); soft (N, classes, H, W) uint8, 255 x probability; weights (classes,).
+    logits and soft (N, classes, H, W), soft uint8: 255 x probability; weights (classes,).
     """
-    logits = F.interpolate(logits, size=soft.shape[-2:], mode="bilinear", align_corners=False)
     weighted = soft.float() * weights[:, None, None]
     return -(weighted * logits.log_softmax(1)).sum() / weighted.sum().clamp_min(1.0)
 

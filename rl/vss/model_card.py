@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from rl.vss.annotations import annotated_clips
 from rl.vss.evaluate import CAMVID_SIZE, VariantFigures, accuracy
 from rl.vss.recipe import FamilyRecipe
 from rl.vss.sources import Source
@@ -48,7 +49,7 @@ _FIGURES = """
 - **Pseudo-labels** of the clips, and of CamVid where they agree with its true labels: the averaged
   predictions of two published Cityscapes networks, ESPNetv2 and DiCENet. Cityscapes is licensed for
   non-commercial research.
-
+{annotated}
 | repository | stated licence | clips |
 |---|---|---|
 """
@@ -57,15 +58,21 @@ _MADE = """
 {pretrained} {earlier} {teacher} Variant 0 was trained for {dense} steps of {batch} crops ({height}x{width})
 with real x264, rescaling, colour, exposure, blur and noise augmentation{soft}. Every pruned variant started
 from the one before: ACoSP soft top-k channel masks (Ditschuneit & Otterbach 2022) annealed over {anneal}
-steps, physical removal of the masked channels, {finetune} steps of fine-tuning; both towards what variant 0
-says of the undegraded crop, beside all other labels.
+steps, physical removal of the masked channels, {finetune} steps of fine-tuning; both on {crops} crops that
+all of them share, degraded like the others, towards what variant 0 says of the undegraded ones, beside the
+labels.
+"""
+
+_ANNOTATED = """\
+- **Polygons drawn for this project** on frames of {count} of the clips (`configs/recipes/annotations`), our
+  own work, in place of pseudo-labels there: above all views from bridges and roofs, where these fail.
 """
 
 _LIMITS = """
 ## Limits
 
-- It fails at night, in tunnels and on views from high above: there was no usable label for such scenes.
-  Rain on the windscreen, dusk and strong reflections are weak spots.
+- Night, tunnels and views from high above were seen in a handful of clips only. Rain on the windscreen, dusk
+  and strong reflections are weak spots.
 - Small and rare things (poles, signs, riders, fences, trains) are often missed, the more so the sparser the
   variant.
 - Its teachers were small networks and its data at most some thousands of labelled images from few places: no
@@ -90,8 +97,12 @@ def model_card(
         for source in sources
     )
     introduction = _INTRODUCTION.format(name=recipe.name, count=len(figures), pruned=len(figures) - 1)
+    drawn = {clip for source in sources for clip in source.clips}.intersection(annotated_clips())
     how = _FIGURES.format(
-        processor=processor, camvid_size="{}x{}".format(*CAMVID_SIZE), made=_made(recipe, earlier)
+        processor=processor,
+        camvid_size="{}x{}".format(*CAMVID_SIZE),
+        made=_made(recipe, earlier),
+        annotated=_ANNOTATED.format(count=len(drawn)) if drawn and recipe.shares.annotated else "",
     )
     return introduction + rows + how + origins + _LIMITS
 
@@ -105,9 +116,7 @@ def _made(recipe: FamilyRecipe, earlier: str | None) -> str:
     )
     text = _MADE.format(
         pretrained=backbone,
-        earlier=f"Variant 0 went on from that of bundle {earlier}, as far as the two are alike."
-        if earlier
-        else "",
+        earlier=f"Variant 0 went on from that of bundle {earlier}, widened." if earlier else "",
         teacher=_teacher(recipe),
         soft=", towards labels and its own soft labels" if recipe.teacher else "",
         dense=recipe.dense.steps,
@@ -116,6 +125,7 @@ def _made(recipe: FamilyRecipe, earlier: str | None) -> str:
         width=recipe.crop[1],
         anneal=recipe.pruning.anneal.steps,
         finetune=recipe.pruning.finetune.steps,
+        crops=f"{recipe.pruning.crops:,}",
     )
     return textwrap.fill(" ".join(text.split()), 110)
 

@@ -55,11 +55,27 @@ class Augmentation(Recipe):
     noise_share: float = Field(default=0.15, ge=0, le=1)
 
 
+class Losses(Recipe):
+    """Weights of the parts of a loss, beside the cross entropy with labels, which has 1."""
+
+    soft: float = Field(default=1.0, ge=0, description="cross entropy with soft labels")
+    agreement: float = Field(default=1.0, ge=0, description="soft IoU with soft labels' likeliest classes")
+    consistency: float = Field(
+        default=0.0, ge=0, description="agreeing, at another of the recipe's scales, with one's own answer"
+    )
+    rarity: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="classes weigh their inverse frequency to this power; more than 0 makes rare classes "
+        "likelier than the soft labels say",
+    )
+
+
 class Teacher(Recipe):
     """Variant 0 after a first pass on labels alone; its soft labels for every frame teach the second."""
 
     schedule: Schedule
-    distillation: float = Field(default=1.0, ge=0, description="weight of its soft labels")
     frames_a_second: float = Field(default=1.0, gt=0, description="unlabelled frames taken from each clip")
 
 
@@ -68,6 +84,7 @@ class Shares(Recipe):
 
     camvid: float = Field(default=0.0, ge=0, description="CamVid's train split, true labels")
     streets: float = Field(default=0.0, ge=0, description="street clips with pseudo-labels")
+    annotated: float = Field(default=0.0, ge=0, description="street clips with polygons drawn by hand")
     unlabelled: float = Field(default=0.0, ge=0, description="frames of clips, known to the teacher alone")
     bdd100k: float = Field(default=0.0, ge=0, description="BDD100K's 10k images, true labels")
     scene: float = Field(default=0.0, ge=0, description="the generated street, exact labels")
@@ -79,8 +96,15 @@ class Pruning(Recipe):
     anneal: Schedule
     finetune: Schedule
     temperature: tuple[float, float] = (1.0, 0.001)
+    losses: Losses = Losses()
+    crops: int = Field(gt=0, description="finished crops with variant 0's answers, which all variants share")
     channel_multiple: int = Field(default=4, ge=1, description="kept channels are a multiple of this")
-    distillation: float = Field(default=1.0, ge=0, description="weight of the teacher's soft labels")
+    spared: float = Field(
+        default=1.0,
+        gt=0,
+        description="the backbone keeps this many times the share of its channels that pyramid, head and "
+        "merges keep of theirs",
+    )
 
 
 class FamilyRecipe(Recipe):
@@ -97,21 +121,13 @@ class FamilyRecipe(Recipe):
     )
     batch: int = Field(gt=0)
     shares: Shares
-    rarity: float = Field(
-        0.5, ge=0, le=1, description="loss weights are inverse frequencies of classes to this power"
-    )
-    agreement: float = Field(
-        default=1.0, ge=0, description="weight of the soft IoU beside every soft label and teacher"
-    )
+    losses: Losses = Field(default=Losses(consistency=1.0, rarity=0.5), description="of variant 0")
     validation_drives: tuple[str, ...] = Field(default=(), description="clips kept out of training")
     augmentation: Augmentation = Augmentation()
     scales: tuple[Scale, ...] = Field(
         default=(1.0, 0.75, 0.5),
         min_length=1,
         description="at one of which each batch is shown to variant 0 again",
-    )
-    consistency: float = Field(
-        default=1.0, ge=0, description="weight of variant 0 agreeing with itself across scales"
     )
     pretrained: bool = Field(default=False, description="the backbone starts from ImageNet's weights")
     teacher: Teacher | None = Field(default=None, description="without one, labels alone teach variant 0")

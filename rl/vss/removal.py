@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from rl.vss.cost import CostModel
-from serving.vss.architecture import CLASSES, IMAGE, Architecture, ChannelPlan, dense_channels
+from serving.vss.architecture import CLASSES, IMAGE, Architecture, ChannelPlan, dense_channels, last_group
 from serving.vss.layers import ConvNorm
 from serving.vss.pspnet import PSPNet
 
 FEWEST_CHANNELS = 4
-FEWEST_BEFORE_CLASSES = 16  # in the last two groups: eight channels hardly tell 19 classes apart
+FEWEST_BEFORE_CLASSES = 16  # eight channels hardly tell 19 classes apart
 TOLERANCE = 0.1
 
 
@@ -27,20 +27,25 @@ def keep_plan(
     multiple: int,
     size: tuple[int, int],
     ceiling: ChannelPlan | None = None,
+    spared: float = 1.0,
 ) -> dict[str, int]:
     """The channels to keep so that FLOPs at (width, height) are (1 - sparsity) of the dense network's.
 
     Starts from the fewest channels and widens, `multiple` channels at a time, whichever group keeps the
     smallest share of its dense width and still fits, never above `ceiling` (the plan that is pruned
-    further). So all groups end near one fraction. Raises `ValueError` if 10 % cannot be met.
+    further). So all groups of the backbone end near one fraction, and all others near that by `spared`.
+    Raises `ValueError` if 10 % cannot be met.
     """
     cost, dense = CostModel.of(architecture, size), dense_channels(architecture)
     ceiling = ceiling or dense
     target = (1 - sparsity) * cost.flops(dense)
     fewest = max(FEWEST_CHANNELS, multiple)
     plan = {group: min(fewest, ceiling[group]) for group in dense} | {g: dense[g] for g in (IMAGE, CLASSES)}
-    plan |= {g: min(max(fewest, FEWEST_BEFORE_CLASSES), ceiling[g]) for g in ("head", "detail") if g in dense}
-    while (wider := _widened(plan, dense, ceiling, multiple, cost, target)) is not None:
+    last = last_group(architecture)
+    plan[last] = min(max(fewest, FEWEST_BEFORE_CLASSES), ceiling[last])
+    backbone = architecture.backbone.channels()
+    full = {group: width * (spared if group in backbone else 1.0) for group, width in dense.items()}
+    while (wider := _widened(plan, full, ceiling, multiple, cost, target)) is not None:
         plan = wider
     reached = cost.flops(plan)
     if abs(reached - target) > TOLERANCE * target:
@@ -52,10 +57,15 @@ def keep_plan(
 
 
 def _widened(
-    plan: ChannelPlan, dense: ChannelPlan, ceiling: ChannelPlan, multiple: int, cost: CostModel, most: float
+    plan: ChannelPlan,
+    full: Mapping[str, float],
+    ceiling: ChannelPlan,
+    multiple: int,
+    cost: CostModel,
+    most: float,
 ) -> dict[str, int] | None:
-    """`plan` with one group wider, or None where nothing more fits."""
-    for group in sorted(plan, key=lambda group: plan[group] / dense[group]):
+    """`plan` with one group wider, the one furthest from `full`, or None where nothing more fits."""
+    for group in sorted(plan, key=lambda group: plan[group] / full[group]):
         wider = {**plan, group: min(plan[group] + multiple, ceiling[group])}
         if wider[group] > plan[group] and cost.flops(wider) <= most:
             return wider

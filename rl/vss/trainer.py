@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rl.vss.batches import Batch, TrainingData
+from rl.vss.batches import Batch, BatchSource
 from rl.vss.datasets import target_sets
 from rl.vss.loss import disagreement, distillation, set_cross_entropy, soft_cross_entropy
-from rl.vss.recipe import FamilyRecipe, Schedule
+from rl.vss.recipe import FamilyRecipe, Losses, Schedule
 from rl.vss.training_log import TrainingLog
 from serving.vss.hardware import choose_hardware
 
@@ -79,11 +79,8 @@ class TrainingState:
 
 
 class Objective:
-    """The loss of one batch: labels, the soft labels that come with it, and those of a larger variant.
-
-    What is promised to a camera is agreement with variant 0 on the full, hardly compressed frame. So a
-    pruned variant sees crops degraded, while its teacher, variant 0, sees them clean; and variant 0, shown
-    the same crops smaller, is held to its own answer.
+    """The loss of one batch: labels, the soft labels that come with it, and the network's own answer when the
+    same crops are smaller.
 
     Networks run in bfloat16 where the machine multiplies it in hardware; on CPUs as it is, because on two
     cores with AVX512-BF16 that made as many images a second as compiled code in float32 (24), and compiling
@@ -92,58 +89,51 @@ class Objective:
     networks share the code of one `forward` and the compiler gives up on code that it has compiled too often.
     """
 
-    def __init__(
-        self, network: nn.Module, teacher: nn.Module | None, weights: Tensor, recipe: FamilyRecipe
-    ) -> None:
-        self.device = next(network.parameters()).device
+    def __init__(self, network: nn.Module, losses: Losses, weights: Tensor, compiled: bool) -> None:
+        """weights (targets,): what each target id weighs."""
+        self.device, self.losses = next(network.parameters()).device, losses
         self.weights, self.sets = weights.to(self.device), target_sets().to(self.device)
-        self.distillation, self.consistency = recipe.pruning.distillation, recipe.consistency
-        self.agreement = recipe.agreement
-        self.soft = recipe.teacher.distillation if recipe.teacher is not None else 0.0
         self.forward: Callable[[Tensor], Tensor] = network
-        self.teach: Callable[[Tensor], Tensor] | None = teacher
-        if teacher is not None:
-            teacher.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.mixed = has_bfloat16(self.device)
-        if recipe.compile and (not self.mixed or self.device.type != "cpu"):
+        if compiled and (not self.mixed or self.device.type != "cpu"):
             torch.compiler.reset()
             self.forward = torch.compile(network, dynamic=False)
-            self.teach = torch.compile(teacher, dynamic=False) if teacher is not None else None
 
     def __call__(self, batch: Batch) -> Tensor:
-        logits = self._run(self.forward, batch.images)
-        loss = self._labelled(logits, batch)
-        if self.teach is not None:
-            with torch.no_grad():
-                larger = self._run(self.teach, batch.clean)
-            loss = loss + self.distillation * self._apart(logits, larger)
-        elif batch.scale < 1 and self.consistency:
-            smaller = self._run(self.forward, batch.images, batch.scale)
-            loss = loss + self.consistency * self._apart(smaller, logits.detach())
+        logits = self._run(batch.images)
+        loss = self._labelled(resized(logits, batch.targets.shape[-2:]), batch)
+        if batch.scale < 1 and self.losses.consistency:
+            smaller = self._run(batch.images, batch.scale)
+            loss = loss + self.losses.consistency * self._apart(smaller, logits.detach())
         return loss
 
-    def _run(self, network: Callable[[Tensor], Tensor], images: Tensor, scale: float = 1.0) -> Tensor:
+    def _run(self, images: Tensor, scale: float = 1.0) -> Tensor:
         """Logits of uint8 images (N, H, W, 3) that were brought to `scale` first."""
         pixels = images.to(self.device).permute(0, 3, 1, 2).float().div_(255)  # channels last
         if scale < 1:
             size = [round(side * scale) for side in pixels.shape[-2:]]
             pixels = F.interpolate(pixels, size, mode="bilinear", antialias=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-            return network(pixels).float()
+            return self.forward(pixels).float()
 
     def _labelled(self, logits: Tensor, batch: Batch) -> Tensor:
         """Loss towards the labels and the soft labels that came with the images."""
-        targets = batch.targets.to(self.device).long()
+        targets, soft = batch.targets.to(self.device).long(), batch.soft.to(self.device)
         loss = set_cross_entropy(logits, targets, self.sets, self.weights)
-        if self.soft:
-            soft = batch.soft.to(self.device)
-            loss = loss + self.soft * soft_cross_entropy(logits, soft, self.weights[: soft.shape[1]])
-            loss = loss + self.agreement * disagreement(logits, soft)
-        return loss
+        loss = loss + self.losses.soft * soft_cross_entropy(logits, soft, self.weights[: soft.shape[1]])
+        return loss + self.losses.agreement * disagreement(logits, soft)
 
-    def _apart(self, logits: Tensor, teacher: Tensor) -> Tensor:
-        """How far logits are from a teacher's, by pixels and by classes."""
-        return distillation(logits, teacher) + self.agreement * disagreement(logits, teacher)
+    def _apart(self, smaller: Tensor, logits: Tensor) -> Tensor:
+        """How far the answer to smaller crops is from the answer to these, by pixels and by classes."""
+        smaller = resized(smaller, logits.shape[-2:])
+        return distillation(smaller, logits) + self.losses.agreement * disagreement(smaller, logits)
+
+
+def resized(logits: Tensor, size: Sequence[int]) -> Tensor:
+    """Logits (N, classes, *size)."""
+    if tuple(logits.shape[-2:]) == tuple(size):
+        return logits
+    return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -160,12 +150,12 @@ def learning_rate(schedule: Schedule, step: int) -> float:
 
 def train(
     network: Network,
-    data: TrainingData,
+    data: BatchSource,
     recipe: FamilyRecipe,
     schedule: Schedule,
+    losses: Losses,
     directory: Path,
     *,
-    teacher: nn.Module | None = None,
     before_step: Callable[[int], None] | None = None,
     validate: Callable[[Network], float] | None = None,
     title: str = "training",
@@ -181,7 +171,7 @@ def train(
     average: Network = state.average  # type: ignore[assignment]
     if state.step >= schedule.steps:
         return average.eval().cpu()
-    objective = Objective(network, teacher, data.weights(recipe.rarity), recipe)
+    objective = Objective(network, losses, data.weights(losses.rarity), recipe.compile)
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     with TrainingLog(directory / "log.jsonl", title, schedule.steps, recipe.batch, state.step) as log:
         steps = range(state.step, schedule.steps)

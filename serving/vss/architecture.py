@@ -119,3 +119,8 @@ def dense_channels(architecture: Architecture) -> dict[str, int]:
     plan |= {f"merge.{level}": width for level, width in enumerate(architecture.merges)}
     plan[CLASSES] = architecture.classes
     return plan
+
+
+def last_group(architecture: Architecture) -> str:
+    """The channel group that the classifier reads."""
+    return f"merge.{len(architecture.merges) - 1}" if architecture.merges else HEAD

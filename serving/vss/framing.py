@@ -27,15 +27,17 @@ def working_size(height: int, width: int, pixels: int | None) -> tuple[int, int]
 def framed(images: Tensor, pixels: int | None) -> Tensor:
     """Images (N, 3, H, W) at their working size.
 
-    Whole numbers of pixels are averaged by one strided convolution with fixed weights, which takes a tenth of
-    the time of torch's pooling of three channels (0.4 and 3.5 ms for a 1280x720 frame on two cores).
+    Whole numbers of pixels are averaged by one strided convolution with fixed weights, each colour from
+    itself: a tenth of the time of torch's pooling of three channels, and on CPUs 0.9 ms of a 1280x720 frame
+    less than the depthwise convolution that it could be, which is made for many channels.
     """
     height, width = (int(side) for side in images.shape[-2:])  # plain numbers, also while torch traces
     rows, columns = working_size(height, width, pixels)
     factor = height // rows
     if factor > 1 and (rows * factor, columns * factor) == (height, width):
-        weight = torch.full((3, 1, factor, factor), factor**-2.0, dtype=images.dtype, device=images.device)
-        return F.conv2d(images, weight, stride=factor, groups=3)
+        colours = torch.eye(3, dtype=images.dtype, device=images.device)[:, :, None, None]
+        weight = colours.expand(3, 3, factor, factor) / factor**2
+        return F.conv2d(images, weight, stride=factor)
     if (rows, columns) == (height, width):
         return images
     return F.interpolate(images, (rows, columns), mode="bilinear", align_corners=False)

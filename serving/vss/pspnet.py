@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from serving.vss.architecture import HEAD, Architecture, ChannelPlan, dense_channels
+from serving.vss.architecture import HEAD, Architecture, ChannelPlan, dense_channels, last_group
 from serving.vss.backbones import make_backbone
 from serving.vss.layers import ConvNorm
 
@@ -37,12 +37,13 @@ class PSPNet(nn.Module):
         bins = architecture.bins
         self.pyramid = nn.ModuleList(ConvNorm(self.channels, (last,), f"pyramid.{b}", 1) for b in bins)
         self.head = ConvNorm(self.channels, (last, *(f"pyramid.{b}" for b in bins)), HEAD, 3)
-        self.last = HEAD
+        self.last = last_group(architecture)
         self.laterals, self.merges = nn.ModuleList(), nn.ModuleList()
+        coarse = HEAD
         for level in range(len(architecture.merges)):
-            self.laterals.append(ConvNorm(self.channels, (finer[-1 - level],), self.last, 1))
-            self.merges.append(ConvNorm(self.channels, (self.last,), f"merge.{level}", 3))
-            self.last = f"merge.{level}"
+            self.laterals.append(ConvNorm(self.channels, (finer[-1 - level],), coarse, 1))
+            self.merges.append(ConvNorm(self.channels, (coarse,), f"merge.{level}", 3))
+            coarse = f"merge.{level}"
         self.classifier = nn.Conv2d(self.channels[self.last], architecture.classes, 1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

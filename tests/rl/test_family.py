@@ -16,7 +16,7 @@ from rl.cli import evaluate
 from rl.vss.batches import TrainingData
 from rl.vss.bundling import make_bundle
 from rl.vss.evaluate import FRAME_SIZE
-from rl.vss.family import FamilyData, measured, train_family
+from rl.vss.family import FamilyData, begin, measured, train_family
 from rl.vss.recipe import FamilyRecipe
 from rl.vss.sources import Source
 from serving.vss.architecture import Architecture, ResNet
@@ -48,6 +48,7 @@ def _short(recipe: FamilyRecipe) -> FamilyRecipe:
             "anneal": recipe.pruning.anneal.model_copy(update=SHORT),
             "finetune": recipe.pruning.finetune.model_copy(update=SHORT),
             "channel_multiple": 4,
+            "crops": 4,
         }
     )
     changes = {
@@ -72,6 +73,7 @@ def _time_once() -> Iterator[None]:
 def examples(
     paper: FamilyRecipe, made_up_data: TrainingData, tmp_path_factory: pytest.TempPathFactory
 ) -> FamilyData:
+    """Made up, but for the unlabelled frames, of which an empty folder has none."""
     data = FamilyData(tmp_path_factory.mktemp("nothing"), paper)
     few = made_up_data.streets[:1]
     vars(data).update(training=made_up_data, validation=few, camvid_test=few, streets_test=few)
@@ -170,3 +172,15 @@ def test_a_finished_variant_0_is_kept_and_pruned_anew(
     assert not (tmp_path / "variant0").exists()
     with pytest.raises(ValueError, match="not of the recipe's architecture"):
         train_family(_short(paper), specs, examples, tmp_path, dense=PSPNet(tiny))
+
+
+def test_variant_0_goes_on_from_a_narrower_one(
+    bundle: Bundle, paper: FamilyRecipe, tiny: Architecture
+) -> None:
+    recipe, narrow = _short(paper), load_network(bundle, 0)
+    wide = recipe.architecture.model_copy(update={"head": recipe.architecture.head + 8})
+    image = torch.rand(1, 3, 64, 96)
+    begun = begin(recipe.model_copy(update={"architecture": wide}), narrow).eval()
+    torch.testing.assert_close(begun(image), narrow(image))
+    with pytest.raises(ValueError, match="cannot go on from that bundle's variant 0"):
+        begin(recipe.model_copy(update={"architecture": tiny}), narrow)

@@ -15,7 +15,7 @@ from rl.vss.cost import CostModel, count_flops
 from rl.vss.evaluate import FRAME_SIZE
 from rl.vss.family import channel_plans
 from rl.vss.recipe import FamilyRecipe
-from rl.vss.removal import FEWEST_CHANNELS, keep_plan, remove_channels
+from rl.vss.removal import FEWEST_BEFORE_CLASSES, FEWEST_CHANNELS, keep_plan, remove_channels
 from serving.vss.architecture import Architecture, EfficientNetLite, InvertedStage, ResNet, dense_channels
 from serving.vss.backbones import make_backbone
 from serving.vss.pspnet import PSPNet
@@ -116,6 +116,15 @@ def test_plans_of_the_recipes_meet_their_sparsity(name: str, request: pytest.Fix
             plan[group] % recipe.pruning.channel_multiple == 0
             for group in ("stage3.stream", "head", "pyramid.1")
         )
+
+
+def test_a_spared_backbone_keeps_that_much_larger_a_share(lite: FamilyRecipe) -> None:
+    dense = dense_channels(lite.architecture)
+    plan = keep_plan(lite.architecture, 0.75, 8, FRAME_SIZE, spared=2.0)
+    share = {group: plan[group] / dense[group] for group in ("stage5.1.expanded", "stage6.stream", "head")}
+    assert share["stage5.1.expanded"] == pytest.approx(2 * share["head"], rel=0.1)
+    assert share["stage6.stream"] == pytest.approx(2 * share["head"], rel=0.1)
+    assert plan["merge.2"] >= FEWEST_BEFORE_CLASSES
 
 
 def test_variant_0_of_lite_is_under_8_gflops(lite: FamilyRecipe) -> None:

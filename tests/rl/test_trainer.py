@@ -10,12 +10,13 @@ import torch
 
 from rl.vss import trainer
 from rl.vss.batches import StepBatches, TrainingData
-from rl.vss.recipe import Augmentation, FamilyRecipe, Schedule
-from rl.vss.trainer import Objective, learning_rate, train
+from rl.vss.recipe import Augmentation, FamilyRecipe, Losses, Schedule
+from rl.vss.trainer import Objective, learning_rate, resized, train
 from serving.vss.architecture import Architecture
 from serving.vss.pspnet import PSPNet
 
 SCHEDULE = Schedule(steps=6, learning_rate=0.01, warmup=2, average_decay=0.5)
+LOSSES = Losses(consistency=0.0, rarity=0.5)
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_a_killed_run_goes_on_to_the_same_number_of_steps(
 
     def run() -> PSPNet:
         network = PSPNet(recipe.architecture)
-        return train(network, made_up_data, recipe, SCHEDULE, tmp_path, before_step=kill_at_five)
+        return train(network, made_up_data, recipe, SCHEDULE, LOSSES, tmp_path, before_step=kill_at_five)
 
     with pytest.raises(KeyboardInterrupt):
         run()
@@ -64,9 +65,9 @@ def test_a_killed_run_goes_on_to_the_same_number_of_steps(
 def test_training_lowers_the_loss(recipe: FamilyRecipe, made_up_data: TrainingData, tmp_path: Path) -> None:
     schedule = SCHEDULE.model_copy(update={"steps": 100, "settled": 0.0})
     plain = Augmentation(zoom=1, colour=0, exposure_share=0, rescale_share=0, noise_share=0, h264_share=0)
-    recipe = recipe.model_copy(update={"augmentation": plain, "consistency": 0.0})
+    recipe = recipe.model_copy(update={"augmentation": plain})
     network = PSPNet(recipe.architecture.model_copy(update={"merges": (16, 16)}))  # as fine as the data
-    train(network, made_up_data, recipe, schedule, tmp_path, validate=lambda _: 0.25)
+    train(network, made_up_data, recipe, schedule, LOSSES, tmp_path, validate=lambda _: 0.25)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [25, 50, 75, 100]
     assert rows[-1]["loss"] < 0.9 * rows[0]["loss"]
@@ -82,7 +83,7 @@ def test_batch_norms_settle_for_the_last_steps(
     def look(step: int) -> None:
         seen.append(float(network.head.norm.running_mean.sum()))  # type: ignore[union-attr]
 
-    train(network, made_up_data, recipe, SCHEDULE, tmp_path, before_step=look)  # what the step before left
+    train(network, made_up_data, recipe, SCHEDULE, LOSSES, tmp_path, before_step=look)
     assert len(set(seen[:4])) == 4
     assert len(set(seen[3:])) == 1
 
@@ -100,35 +101,17 @@ def test_variant_0_is_held_to_its_own_answer_at_other_scales(
 ) -> None:
     """At scale 1 there is nothing to agree with; below, the loss is higher by what differs."""
     network = PSPNet(recipe.architecture).eval()
-    objective = Objective(network, None, made_up_data.weights(recipe.rarity), recipe)
+    held = Losses(consistency=1.0)
+    objective = Objective(network, held, made_up_data.weights(held.rarity), compiled=False)
     batch = StepBatches(made_up_data, recipe, [0])[0]
     with torch.no_grad():
         alone, beside = (objective(batch._replace(scale=scale)).item() for scale in (1.0, 0.5))
-        indifferent = Objective(
-            network, None, objective.weights, recipe.model_copy(update={"consistency": 0.0})
-        )
+        indifferent = Objective(network, Losses(consistency=0.0), objective.weights, compiled=False)
         assert indifferent(batch._replace(scale=0.5)).item() == pytest.approx(alone)
     assert beside > alone
 
 
-def test_a_pruned_variant_sees_what_a_camera_sends_and_its_teacher_the_clean_frame(
-    recipe: FamilyRecipe, made_up_data: TrainingData
-) -> None:
-    seen: dict[str, torch.Tensor] = {}
-
-    class Watched(PSPNet):
-        def __init__(self, name: str) -> None:
-            super().__init__(recipe.architecture)
-            self.name = name
-
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            seen[self.name] = images.detach()
-            return super().forward(images)
-
-    objective = Objective(
-        Watched("student"), Watched("teacher").eval(), made_up_data.weights(recipe.rarity), recipe
-    )
-    batch = StepBatches(made_up_data, recipe, [0])[0]
-    objective(batch).backward()
-    for name, images in (("student", batch.images), ("teacher", batch.clean)):
-        torch.testing.assert_close(seen[name], images.permute(0, 3, 1, 2).float() / 255)
+def test_logits_are_resized_only_where_sizes_differ() -> None:
+    logits = torch.randn(1, 5, 3, 4)
+    assert resized(logits, (3, 4)) is logits
+    assert resized(logits, (6, 8)).shape == (1, 5, 6, 8)

@@ -51,6 +51,7 @@ def train_segmentation_family(
     from configs.ladder import load_ladder
     from rl.vss.bundling import make_bundle
     from rl.vss.family import FamilyData, measured, train_family
+    from rl.vss.model_card import Origin
     from rl.vss.recipe import load_recipe
     from rl.vss.sources import sources_of
     from serving.vss.weights import load_network
@@ -68,9 +69,8 @@ def train_segmentation_family(
     )
     figures = measured(networks, ladder.variants, examples, out)
     directory = bundle or BUNDLES_DIRECTORY / settings.name
-    manifest = make_bundle(
-        directory, settings, ladder, networks, figures, sources, earlier.id if earlier else None
-    )
+    origin = Origin(earlier.id if earlier else None, kept=dense is not None)
+    manifest = make_bundle(directory, settings, ladder, networks, figures, sources, origin)
     typer.echo(f"bundle {manifest.id} lies in {directory}")
 
 

@@ -14,7 +14,7 @@ from rl.processor import describe_processor
 from rl.vss.cost import count_flops
 from rl.vss.evaluate import FRAME_SIZE, VariantFigures
 from rl.vss.family import weights_file
-from rl.vss.model_card import CARD, model_card
+from rl.vss.model_card import CARD, Origin, model_card
 from rl.vss.recipe import FamilyRecipe
 from rl.vss.sources import Source
 from serving.vss.classes import STREET_CLASSES
@@ -29,16 +29,13 @@ def make_bundle(
     networks: Sequence[PSPNet],
     figures: Sequence[VariantFigures],
     sources: Sequence[Source],
-    earlier: str | None = None,
+    origin: Origin,
 ) -> Manifest:
-    """Replaces `directory` by a bundle of these networks; until it is whole the old one stays.
-
-    `earlier`: id of the bundle that variant 0 went on from.
-    """
+    """Replaces `directory` by a bundle of these networks; until it is whole the old one stays."""
     with replaced_directory(directory) as partial:
         for number, network in enumerate(networks):
             save_network(network, partial / weights_file(number))
-        card = model_card(recipe, figures, sources, describe_processor(), earlier)
+        card = model_card(recipe, figures, sources, describe_processor(), origin)
         (partial / CARD).write_text(card, encoding="utf-8")
         return write_manifest(partial, _fields(recipe, ladder, networks, figures))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rl.vss.annotations import annotated_clips
 from rl.vss.evaluate import CAMVID_SIZE, VariantFigures, accuracy
@@ -12,13 +13,22 @@ from rl.vss.sources import Source
 
 CARD = "README.md"
 
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which earlier bundle's variant 0 this one went on from, or, `kept`, is."""
+
+    bundle: str | None = None
+    kept: bool = False
+
+
 _INTRODUCTION = """\
 # Model card: {name}
 
 A family of {count} street-scene segmentation networks for Penance: one PSPNet and {pruned} pruned versions
 of it, speaking the 19 Cityscapes/BDD100K classes. Images in, logits out; `bundle.json` holds the channels of
 every variant, the cost of every configuration and the checksum of every file. Weights are safetensors,
-convolutions in float16.
+convolutions in 8 bits with a scale for each channel.
 
 **For research, non-commercial use only**, because the training data is (see below).
 
@@ -54,13 +64,16 @@ _FIGURES = """
 |---|---|---|
 """
 
-_MADE = """
+_DENSE = """
 {pretrained} {earlier} {teacher} Variant 0 was trained for {dense} steps of {batch} crops ({height}x{width})
-with real x264, rescaling, colour, exposure, blur and noise augmentation{soft}. Every pruned variant started
-from the one before: ACoSP soft top-k channel masks (Ditschuneit & Otterbach 2022) annealed over {anneal}
-steps, physical removal of the masked channels, {finetune} steps of fine-tuning; both on {crops} crops that
-all of them share, degraded like the others, towards what variant 0 says of the undegraded ones, beside the
-labels.
+with real x264, rescaling, colour, exposure, blur and noise augmentation{soft}.
+"""
+
+_PRUNED = """
+Every pruned variant started from the one before: ACoSP soft top-k channel masks (Ditschuneit & Otterbach
+2022) annealed over {anneal} steps, physical removal of the masked channels, {finetune} steps of fine-tuning;
+both on {crops:,} crops that all of them share, degraded like the others, towards what variant 0 says of the
+undegraded ones, beside the labels.
 """
 
 _ANNOTATED = """\
@@ -85,7 +98,7 @@ def model_card(
     figures: Sequence[VariantFigures],
     sources: Sequence[Source],
     processor: str,
-    earlier: str | None,
+    origin: Origin,
 ) -> str:
     rows = "".join(
         f"| {number}: {row.name} | {row.sparsity:g} | {row.parameters:,} | {row.gflops:.2f} "
@@ -96,38 +109,47 @@ def model_card(
         f"| {source.repository} | {source.licence or 'none stated'} | {', '.join(source.clips)} |\n"
         for source in sources
     )
-    introduction = _INTRODUCTION.format(name=recipe.name, count=len(figures), pruned=len(figures) - 1)
     drawn = {clip for source in sources for clip in source.clips}.intersection(annotated_clips())
+    introduction = _INTRODUCTION.format(name=recipe.name, count=len(figures), pruned=len(figures) - 1)
     how = _FIGURES.format(
         processor=processor,
         camvid_size="{}x{}".format(*CAMVID_SIZE),
-        made=_made(recipe, earlier),
+        made=_made(recipe, origin),
         annotated=_ANNOTATED.format(count=len(drawn)) if drawn and recipe.shares.annotated else "",
     )
     return introduction + rows + how + origins + _LIMITS
 
 
-def _made(recipe: FamilyRecipe, earlier: str | None) -> str:
+def _made(recipe: FamilyRecipe, origin: Origin) -> str:
     """How the family was trained, as one paragraph."""
+    pruned = _PRUNED.format(
+        anneal=recipe.pruning.anneal.steps,
+        finetune=recipe.pruning.finetune.steps,
+        crops=recipe.pruning.crops,
+    )
+    text = _dense(recipe, origin) + pruned
+    return textwrap.fill(" ".join(text.split()), 110)
+
+
+def _dense(recipe: FamilyRecipe, origin: Origin) -> str:
+    """How variant 0 was trained."""
+    if origin.kept:
+        return f"Variant 0 is that of bundle {origin.bundle}, whose card says how it was made."
     backbone = (
         "The backbone, EfficientNet-Lite0 (Apache-2.0), was pre-trained on ImageNet."
         if recipe.pretrained
         else "Nothing was pre-trained."
     )
-    text = _MADE.format(
+    return _DENSE.format(
         pretrained=backbone,
-        earlier=f"Variant 0 went on from that of bundle {earlier}, widened." if earlier else "",
+        earlier=f"Variant 0 went on from that of bundle {origin.bundle}, widened." if origin.bundle else "",
         teacher=_teacher(recipe),
         soft=", towards labels and its own soft labels" if recipe.teacher else "",
         dense=recipe.dense.steps,
         batch=recipe.batch,
         height=recipe.crop[0],
         width=recipe.crop[1],
-        anneal=recipe.pruning.anneal.steps,
-        finetune=recipe.pruning.finetune.steps,
-        crops=f"{recipe.pruning.crops:,}",
     )
-    return textwrap.fill(" ".join(text.split()), 110)
 
 
 def _teacher(recipe: FamilyRecipe) -> str:

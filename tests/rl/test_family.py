@@ -15,8 +15,9 @@ from configs.ladder import load_ladder
 from rl.cli import evaluate
 from rl.vss.batches import TrainingData
 from rl.vss.bundling import make_bundle
-from rl.vss.evaluate import FRAME_SIZE
+from rl.vss.evaluate import FRAME_SIZE, VariantFigures
 from rl.vss.family import FamilyData, begin, measured, train_family
+from rl.vss.model_card import Origin, model_card
 from rl.vss.recipe import FamilyRecipe
 from rl.vss.sources import Source
 from serving.vss.architecture import Architecture, ResNet
@@ -87,7 +88,7 @@ def bundle(paper: FamilyRecipe, examples: FamilyData, tmp_path_factory: pytest.T
     networks = train_family(recipe, ladder.variants, examples, out)
     figures = measured(networks, ladder.variants, examples, out)
     sources = [Source(repository="someone/streets", clips=("c",))]
-    make_bundle(out / "bundle", recipe, ladder, networks, figures, sources)
+    make_bundle(out / "bundle", recipe, ladder, networks, figures, sources, Origin())
     return Bundle.load(out / "bundle")
 
 
@@ -146,6 +147,22 @@ def test_the_model_card_names_figures_sources_and_licences(bundle: Bundle) -> No
     assert "shared/" not in card
     assert card.count("pruned-") == 4
     assert "Nothing was pre-trained" in card
+
+
+@pytest.mark.parametrize(
+    ("origin", "said"),
+    [
+        (Origin("lite-1"), "went on from that of bundle lite-1"),
+        (Origin("lite-1", kept=True), "is that of bundle"),
+    ],
+)
+def test_the_model_card_says_where_variant_0_came_from(
+    bundle: Bundle, lite: FamilyRecipe, origin: Origin, said: str
+) -> None:
+    rows = [VariantFigures.model_validate(row) for row in bundle.manifest.figures["variants"]]
+    card = " ".join(model_card(lite, rows, [], "a processor", origin).split())
+    assert said in card
+    assert ("ImageNet" in card) != origin.kept
 
 
 def test_the_table_is_printed_without_data(tmp_path: Path, bundle: Bundle) -> None:

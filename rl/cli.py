@@ -45,6 +45,14 @@ def train_segmentation_family(
         Path | None,
         typer.Option(exists=True, file_okay=False, help="bundle whose variant 0 to keep and prune anew"),
     ] = None,
+    refine: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="bundle whose variant 0 to keep, fine-tuning the others further",
+        ),
+    ] = None,
 ) -> None:
     """Trains variant 0, prunes the others from it, measures all and seals the bundle."""
     from configs.bundle import Bundle
@@ -56,20 +64,30 @@ def train_segmentation_family(
     from rl.vss.sources import sources_of
     from serving.vss.weights import load_network
 
-    if start is not None and dense is not None:
-        raise typer.BadParameter("variant 0 either goes on from a bundle's or is kept: give one of the two")
+    given = [folder for folder in (start, dense, refine) if folder is not None]
+    if len(given) > 1:
+        raise typer.BadParameter("variant 0 goes on from one bundle: give --start, --dense or --refine alone")
     settings, ladder = load_recipe(recipe), load_ladder()
     examples = FamilyData(data, settings)
     sources = sources_of(examples.clips())
-    folder = start or dense
-    earlier = Bundle.load(folder) if folder is not None else None
-    first = load_network(earlier, 0) if earlier is not None else None
+    earlier = Bundle.load(given[0]) if given else None
+    taken = range(len(ladder.variants) if refine else len(given))
+    loaded = [load_network(earlier, number) for number in taken] if earlier else []
     networks = train_family(
-        settings, ladder.variants, examples, out, first if start else None, first if dense else None
+        settings,
+        ladder.variants,
+        examples,
+        out,
+        start=loaded[0] if start else None,
+        kept=[] if start else loaded,
     )
     figures = measured(networks, ladder.variants, examples, out)
     directory = bundle or BUNDLES_DIRECTORY / settings.name
-    origin = Origin(earlier.id if earlier else None, kept=dense is not None)
+    origin = Origin(
+        earlier.id if earlier else None,
+        kept=dense is not None or refine is not None,
+        refined=refine is not None,
+    )
     manifest = make_bundle(directory, settings, ladder, networks, figures, sources, origin)
     typer.echo(f"bundle {manifest.id} lies in {directory}")
 

@@ -10,7 +10,7 @@ again.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -146,19 +146,23 @@ def train_family(
     data: FamilyData,
     directory: Path,
     start: PSPNet | None = None,
-    dense: PSPNet | None = None,
+    kept: Sequence[PSPNet] = (),
 ) -> list[PSPNet]:
     """All variants of a family, float32 and in eval mode.
 
-    Variant 0 goes on from `start`, or is `dense`: then only the others are trained. Raises `ValueError` for
-    a `start` that is no narrower version of the recipe's architecture, and a `dense` of another one.
+    Variant 0 goes on from `start`, or is the first of `kept`: then only the others are trained, and those
+    that are in `kept` too are not pruned anew but fine-tuned further. Raises `ValueError` for a `start` that
+    is no narrower version of the recipe's architecture, and for `kept` networks of other channels.
     """
     plans = channel_plans(recipe, specs)
     directory.mkdir(parents=True, exist_ok=True)
-    if dense is not None:
-        if dense.architecture != recipe.architecture or dense.channels != plans[0]:
-            raise ValueError("variant 0 is not of the recipe's architecture: expected all of its channels")
-        save_network(dense, directory / weights_file(0))
+    for network, plan in zip(kept, plans, strict=False):
+        if network.architecture != recipe.architecture or network.channels != plan:
+            raise ValueError(
+                "a variant that is kept is not what the recipe makes: expected its architecture and channels"
+            )
+    if kept:
+        save_network(kept[0], directory / weights_file(0))
     if not (directory / weights_file(0)).exists():
         save_network(_train_dense(recipe, data, directory, start), directory / weights_file(0))
     networks = [read_network(directory / weights_file(0), recipe.architecture, plans[0])]
@@ -168,7 +172,8 @@ def train_family(
         if not file.exists():
             crops = crops or _crops_for_pruning(recipe, data, networks[0], directory)
             run = TrainingRun(recipe, crops, data.validate, directory / f"variant{number}")
-            save_network(run.prune(networks[-1], plan), file)
+            further = number < len(kept)
+            save_network(run.finetune(kept[number]) if further else run.prune(networks[-1], plan), file)
         networks.append(read_network(file, recipe.architecture, plan))
     return networks
 
@@ -223,8 +228,12 @@ class TrainingRun:
             masked.set_temperature(annealed_temperature(step, pruning.anneal.steps, pruning.temperature))
 
         annealed = self._train(masked, pruning.anneal, pruning.losses, "anneal", before_step=harden)
-        smaller = remove_channels(annealed.network, annealed.kept_channels())
-        return self._train(smaller, pruning.finetune, pruning.losses, "finetune", self.validate)
+        return self.finetune(remove_channels(annealed.network, annealed.kept_channels()))
+
+    def finetune(self, pruned: PSPNet) -> PSPNet:
+        """A pruned network, trained with the channels that it has."""
+        pruning = self.recipe.pruning
+        return self._train(copy.deepcopy(pruned), pruning.finetune, pruning.losses, "finetune", self.validate)
 
     def _train(
         self,

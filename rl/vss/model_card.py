@@ -16,10 +16,12 @@ CARD = "README.md"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Which earlier bundle's variant 0 this one went on from, or, `kept`, is."""
+    """Which earlier bundle's variant 0 this one went on from, or, `kept`, is; `refined`: the pruned variants
+    too are that bundle's, trained further."""
 
     bundle: str | None = None
     kept: bool = False
+    refined: bool = False
 
 
 _INTRODUCTION = """\
@@ -72,7 +74,15 @@ with real x264, rescaling, colour, exposure, blur and noise augmentation{soft}.
 _PRUNED = """
 Every pruned variant started from the one before: ACoSP soft top-k channel masks (Ditschuneit & Otterbach
 2022) annealed over {anneal} steps, physical removal of the masked channels, {finetune} steps of fine-tuning;
-both on {crops:,} crops that all of them share, degraded like the others, towards what variant 0 says of the
+"""
+
+_REFINED = """
+Every pruned variant went on from the same bundle's, pruned by ACoSP (Ditschuneit & Otterbach 2022), with
+{finetune} steps of fine-tuning;
+"""
+
+_CROPS = """
+all on {crops:,} crops that they share, degraded like the others, towards what variant 0 says of the
 undegraded ones, beside the labels.
 """
 
@@ -122,12 +132,12 @@ def model_card(
 
 def _made(recipe: FamilyRecipe, origin: Origin) -> str:
     """How the family was trained, as one paragraph."""
-    pruned = _PRUNED.format(
+    pruned = (_REFINED if origin.refined else _PRUNED) + _CROPS
+    text = _dense(recipe, origin) + pruned.format(
         anneal=recipe.pruning.anneal.steps,
         finetune=recipe.pruning.finetune.steps,
         crops=recipe.pruning.crops,
     )
-    text = _dense(recipe, origin) + pruned
     return textwrap.fill(" ".join(text.split()), 110)
 
 

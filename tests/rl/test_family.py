@@ -183,12 +183,25 @@ def test_a_finished_variant_0_is_kept_and_pruned_anew(
     bundle: Bundle, paper: FamilyRecipe, tiny: Architecture, examples: FamilyData, tmp_path: Path
 ) -> None:
     kept, specs = load_network(bundle, 0), load_ladder().variants
-    networks = train_family(_short(paper), specs, examples, tmp_path, dense=kept)
+    networks = train_family(_short(paper), specs, examples, tmp_path, kept=[kept])
     assert len(networks) == len(specs)
     assert all(a.equal(b) for a, b in zip(networks[0].parameters(), kept.parameters(), strict=True))
     assert not (tmp_path / "variant0").exists()
-    with pytest.raises(ValueError, match="not of the recipe's architecture"):
-        train_family(_short(paper), specs, examples, tmp_path, dense=PSPNet(tiny))
+    with pytest.raises(ValueError, match="not what the recipe makes"):
+        train_family(_short(paper), specs, examples, tmp_path, kept=[PSPNet(tiny)])
+
+
+def test_pruned_variants_are_fine_tuned_further(
+    bundle: Bundle, paper: FamilyRecipe, examples: FamilyData, tmp_path: Path
+) -> None:
+    specs = load_ladder().variants
+    kept = [load_network(bundle, number) for number in range(len(specs))]
+    networks = train_family(_short(paper), specs, examples, tmp_path, kept=kept)
+    assert not (tmp_path / "variant1" / "anneal").exists()
+    assert (tmp_path / "variant1" / "finetune" / "checkpoint.pt").exists()
+    for number, (network, before) in enumerate(zip(networks, kept, strict=True)):
+        same = [a.equal(b) for a, b in zip(network.parameters(), before.parameters(), strict=True)]
+        assert all(same) == (number == 0)
 
 
 def test_variant_0_goes_on_from_a_narrower_one(

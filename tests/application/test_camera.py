@@ -96,7 +96,7 @@ def test_a_wrong_key_is_one_clear_line(application: RunningApplication) -> None:
 
 
 def test_real_street_video_is_segmented_where_things_are(application: RunningApplication, data: Path) -> None:
-    """On a motorway by day: sky above, road below, and neither the other way round."""
+    """On a motorway by day: sky above, road below, cars on it, grass beside it, and nobody on foot."""
     with Camera(
         str(data / "clips" / "test" / "motorway_day.mp4"),
         key=application.key,
@@ -114,9 +114,12 @@ def test_real_street_video_is_segmented_where_things_are(application: RunningApp
     top, bottom = labels[: len(labels) // 8], labels[-len(labels) // 4 :]
     sky, road = classes.index("sky"), classes.index("road")
     assert np.mean(top == sky) > 0.9  # overexposed, and sky all the same
-    assert np.mean(bottom == road) > 0.8
+    assert np.mean(bottom == road) > 0.9
     assert np.mean(bottom == sky) < 0.05
-    assert result.answer.class_shares["car"] > 0.005
+    shares = result.answer.class_shares
+    assert shares["car"] > 0.01
+    assert shares["terrain"] > 0.1
+    assert shares["person"] < 0.005
 
 
 def test_a_camera_waits_for_a_server_that_is_not_there(tmp_path: Path) -> None:

@@ -46,18 +46,27 @@ class ClipSegment:
     times: tuple[float, ...]  # seconds from the clip's start at which each frame is shown
 
 
-def find_clips(folder: Path, segments: int | None, notify: Callable[[str], None]) -> list[Clip]:
+def video_files(folder: Path, pattern: str = "**/*") -> list[Path]:
+    """Files of a folder that are videos by their names, sorted."""
+    return [
+        path
+        for path in sorted(folder.glob(pattern))
+        if path.is_file() and (mimetypes.guess_type(path.name)[0] or "").startswith("video/")
+    ]
+
+
+def find_clips(
+    folder: Path, segments: int | None, notify: Callable[[str], None], timing: SegmentTiming = TIMINGS[0]
+) -> list[Clip]:
     """Clips of a folder by name, each with at most `segments` evenly spaced ones (None: all).
 
     `notify` hears of videos that are left out, broken or shorter than one segment. Raises `SourceError` when
     none remains.
     """
     clips = []
-    for path in sorted(folder.iterdir()):
-        if not (mimetypes.guess_type(path.name)[0] or "").startswith("video/"):
-            continue
+    for path in video_files(folder, "*"):
         try:
-            clips.append(open_clip(path, segments))
+            clips.append(open_clip(path, segments, timing))
         except SourceError as error:
             notify(f"left out: {error}")
     if not clips:

@@ -1,4 +1,4 @@
-"""The camera's bitrate estimator: a segment's bytes at every compression setting, before encoding it (paper, 3.2).
+"""The camera's bitrate estimator: a segment's bytes at every setting, before encoding it (paper, 3.2).
 
 The network sees the pictures alone. What it cannot see in half-size luma, above all how much fine detail and
 noise the full picture holds, is the same from one second to the next: once a segment has been encoded, its

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class SegmentTiming(BaseModel):
-    """What a bitrate estimator is made for; slower video has fewer frames in a segment, never made-up ones."""
+    """What a bitrate estimator is made for; slower video has fewer frames, never made-up ones."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

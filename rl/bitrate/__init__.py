@@ -1,1 +1,1 @@
-"""The bitrate estimator: data, network, training, baseline, calibration and measurement (paper, 3.2, 4.2.3)."""
+"""The bitrate estimator: network, training, baseline, calibration, measurement (paper, 3.2)."""

@@ -69,7 +69,7 @@ def train_and_calibrate(
     """Learns from `learn`, calibrates on `check`; they must share no drive (`ValueError`)."""
     shared = set(learn.drives) & set(check.drives)
     if shared:
-        raise ValueError(f"drives to learn from and to calibrate on are the same: {', '.join(sorted(shared))}")
+        raise ValueError(f"drives both to learn from and to calibrate on: {', '.join(sorted(shared))}")
     network = train_estimator(learn, recipe, progress)
     seen = predict_bytes(network, check, recipe)
     return Trained(network, recipe, calibrate(check, seen, origin, fit_baseline(learn)))

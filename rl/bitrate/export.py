@@ -23,8 +23,9 @@ TOLERANCE = 1e-4
 
 
 def export_onnx(network: EstimatorNetwork, recipe: BitrateRecipe, places: int, path: Path) -> float:
-    """Writes `luma` (1, places, 360, 640) uint8 to `bytes` (1, settings) and `features` (1, hidden), and gives
-    the largest relative difference between ONNX Runtime's bytes and torch's on noise.
+    """Writes `luma` (1, places, 360, 640) uint8 to `bytes` (1, settings) and `features` (1, hidden).
+
+    Gives the largest relative difference between ONNX Runtime's bytes and torch's on noise.
 
     Raises `RuntimeError` where that is over 1e-4.
     """

@@ -47,7 +47,7 @@ def train_estimator(
             progress(len(chosen), _descend(optimizer, network, outputs, targets[chosen], recipe))
     network.eval()
     if recipe.head_epochs:
-        _train_head(network, data, targets, recipe, rng)
+        _train_head(network, data, targets, recipe, rng, progress)
     return network.eval()
 
 
@@ -112,6 +112,7 @@ def _train_head(
     targets: Tensor,
     recipe: BitrateRecipe,
     rng: np.random.Generator,
+    progress: Progress,
 ) -> None:
     """Both FC layers and branches on what the pool gives for whole frames."""
     with torch.no_grad():
@@ -124,4 +125,4 @@ def _train_head(
         _set_rate(optimizer, recipe.head_rate, epoch / recipe.head_epochs)
         for chosen in _batches(len(data), recipe.batch, rng):
             outputs = network.branches(network.hidden_of(pooled[chosen]))
-            _descend(optimizer, head, outputs, targets[chosen], recipe)
+            progress(len(chosen), _descend(optimizer, head, outputs, targets[chosen], recipe))

@@ -1,4 +1,4 @@
-"""What encoding a segment at every compression setting shows: bytes, frame types and motion (paper, 2.2.2, 3.2).
+"""What encoding a segment at every compression setting shows: bytes, types, motion (paper, 2.2.2, 3.2).
 
 This part of a profile depends on the codec's flags alone, not on any network, so it outlives a change of
 bundle. Frames are scaled once for all QPs of a scale; x264 is given the very pictures that a camera gives it.

@@ -58,6 +58,7 @@ class Calibration(BaseModel):
     coverage: float = Field(gt=0, lt=1, description="share of sizes that lie within their interval")
     below: tuple[Finite, ...] = Field(description="standard deviations down to the interval's lower end")
     above: tuple[Finite, ...] = Field(description="... and up to its upper end")
+    flops: int = Field(gt=0, description="of one segment by torch's counter, 2 per multiply-add")
     baseline: Baseline
 
     @model_validator(mode="after")

@@ -48,7 +48,7 @@ class Bundle:
 
     @cached_property
     def family(self) -> str:
-        """The name and 12 hex digits over what decides about the outcome of a configuration: variants, ladder,
+        """The name and 12 hex digits over what decides about any outcome: variants, ladder,
         classes and codec. What is learnt from outcomes may join the bundle without changing it."""
         parts = {"ladder", "classes", "codec", "architecture", "variants"}
         content = self.manifest.model_dump(mode="json", include=parts)

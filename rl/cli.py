@@ -8,15 +8,17 @@ from typing import Annotated
 import typer
 
 from configs.bundle import BUNDLES_DIRECTORY, DEFAULT_BUNDLE
+from rl.arguments import BundleFolder, Data, RecipeFile
+from rl.bitrate.cli import (
+    add_bitrate_estimators,
+    evaluate_bitrate_estimator,
+    evaluate_bitrate_folds,
+    evaluate_camera_overhead,
+    train_bitrate_estimator,
+)
 
 train = typer.Typer(no_args_is_help=True, help="Trains what a bundle holds.")
 evaluate = typer.Typer(no_args_is_help=True, help="Measures what a bundle is worth.")
-
-RecipeFile = Annotated[Path, typer.Option(exists=True, dir_okay=False, help="YAML file of the recipe")]
-Data = Annotated[
-    Path, typer.Option(envvar="PENANCE_DATA", exists=True, file_okay=False, help="folder of data")
-]
-BundleFolder = Annotated[Path, typer.Option(exists=True, file_okay=False, help="folder of the bundle")]
 
 
 @train.callback()
@@ -129,3 +131,10 @@ def evaluate_segmentation_family(
     console.print(tables(report))
     if json is not None:
         json.write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+train.command("bitrate")(train_bitrate_estimator)
+train.command("add-bitrate")(add_bitrate_estimators)
+evaluate.command("bitrate")(evaluate_bitrate_estimator)
+evaluate.command("bitrate-folds")(evaluate_bitrate_folds)
+evaluate.command("overhead")(evaluate_camera_overhead)

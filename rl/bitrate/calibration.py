@@ -21,7 +21,9 @@ NUGGET = 1e-4
 MOST_MEMORY = 0.99
 
 
-def calibrate(data: SizedSegments, seen: Floats, origin: SizesOrigin, baseline: Baseline) -> Calibration:
+def calibrate(
+    data: SizedSegments, seen: Floats, origin: SizesOrigin, baseline: Baseline, flops: int
+) -> Calibration:
     """From true bytes and those estimated from pictures alone, `seen` (segments, settings).
 
     Raises `ValueError` for fewer than two segments.
@@ -40,6 +42,7 @@ def calibrate(data: SizedSegments, seen: Floats, origin: SizesOrigin, baseline: 
         coverage=COVERAGE,
         below=(1.0,) * settings,
         above=(1.0,) * settings,
+        flops=flops,
         baseline=baseline,
     )
     corrected, deviation = filtered(data, seen, calibration)

@@ -1,4 +1,4 @@
-"""The bodies of `penance-train bitrate` and `bitrate-folds`: from a recorded profile to estimators on disk."""
+"""The bodies of `penance-train bitrate` and `bitrate-folds`: from a profile to estimators on disk."""
 
 from __future__ import annotations
 

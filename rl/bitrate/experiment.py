@@ -15,7 +15,7 @@ from rl.bitrate.baseline import fit_baseline, forecast
 from rl.bitrate.calibration import calibrate, filtered
 from rl.bitrate.data import SizedSegments, grouped_folds
 from rl.bitrate.errors import ErrorFigures, Row, error_figures, relative_errors
-from rl.bitrate.network import EstimatorNetwork
+from rl.bitrate.network import EstimatorNetwork, count_estimator_flops
 from rl.bitrate.recipe import BitrateRecipe
 from rl.bitrate.training import Progress, predict_bytes, train_estimator
 from rl.profiles.store import SizesOrigin
@@ -72,7 +72,8 @@ def train_and_calibrate(
         raise ValueError(f"drives both to learn from and to calibrate on: {', '.join(sorted(shared))}")
     network = train_estimator(learn, recipe, progress)
     seen = predict_bytes(network, check, recipe)
-    return Trained(network, recipe, calibrate(check, seen, origin, fit_baseline(learn)))
+    flops = count_estimator_flops(recipe.architecture, learn.places, learn.bytes.shape[1])
+    return Trained(network, recipe, calibrate(check, seen, origin, fit_baseline(learn), flops))
 
 
 def judge(trained: Trained, data: SizedSegments) -> Judged:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from clients.luma import BLANK, INPUT_SIZE
 from rl.bitrate.recipe import BitrateRecipe, EstimatorArchitecture
@@ -114,3 +115,14 @@ class BytesEstimator(nn.Module):
     def forward(self, luma: Tensor) -> tuple[Tensor, Tensor]:
         outputs, features = self.network(luma)
         return bytes_of(outputs, self.recipe), features
+
+
+def count_estimator_flops(architecture: EstimatorArchitecture, places: int, settings: int) -> int:
+    """FLOPs of one segment by torch's counter, 2 per multiply-add."""
+    with torch.device("meta"):
+        network = EstimatorNetwork(architecture, places, settings).eval()
+        luma = torch.empty(1, places, *INPUT_SIZE)
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        network(luma)
+    return int(counter.get_total_flops())

@@ -7,20 +7,16 @@ import time
 
 import av
 import numpy as np
-import torch
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
-from torch.utils.flop_counter import FlopCounterMode
 
 from clients.bitrate import BitrateEstimator
-from clients.luma import INPUT_SIZE, half_luma
+from clients.luma import half_luma
 from clients.scene import StreetScene
 from clients.source import Frame
 from configs.bundle import Bundle
 from configs.timing import SegmentTiming
 from rl.bitrate.errors import Row
-from rl.bitrate.network import EstimatorNetwork
-from rl.bitrate.recipe import EstimatorArchitecture
 from rl.processor import describe_processor
 
 REPEATS = 20
@@ -37,20 +33,7 @@ class OverheadRow(Row):
     processor: str
 
 
-def count_estimator_flops(architecture: EstimatorArchitecture, places: int, settings: int) -> int:
-    """FLOPs of one segment by torch's counter, 2 per multiply-add."""
-    with torch.device("meta"):
-        network = EstimatorNetwork(architecture, places, settings).eval()
-        luma = torch.empty(1, places, *INPUT_SIZE)
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        network(luma)
-    return int(counter.get_total_flops())
-
-
-def measure_overhead(
-    bundle: Bundle, timing: SegmentTiming, architecture: EstimatorArchitecture
-) -> OverheadRow:
+def measure_overhead(bundle: Bundle, timing: SegmentTiming) -> OverheadRow:
     """Runs the camera's own estimator on a generated street. Raises `BundleError` where there is none."""
     estimator = BitrateEstimator.of(bundle, timing)
     frames = _segment(timing)
@@ -64,7 +47,7 @@ def measure_overhead(
         resize.append(resized - started)
     return OverheadRow(
         timing=str(timing),
-        mflops=count_estimator_flops(architecture, timing.frames, len(bundle.ladder.settings)) / 1e6,
+        mflops=estimator.calibration.flops / 1e6,
         resize_ms=1e3 * statistics.median(resize),
         estimate_ms=1e3 * statistics.median(whole),
         bundle=bundle.id,

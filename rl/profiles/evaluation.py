@@ -21,14 +21,14 @@ from rl.vss.datasets import load_camvid, load_streets
 from rl.vss.evaluate import measure_bundle
 from serving.vss.classes import STREET_CLASSES
 from serving.vss.family import load_variant
-from serving.vss.hardware import REFERENCE
+from serving.vss.hardware import REFERENCE, Hardware
 from serving.vss.network import Network
 
 
-def load_networks(bundle: Bundle) -> list[Network]:
+def load_networks(bundle: Bundle, hardware: Hardware = REFERENCE) -> list[Network]:
     """All variants in float32, whatever the machine would serve them in. Raises `BundleError`."""
     threads, numbers = torch.get_num_threads(), range(len(bundle.manifest.variants))
-    return [load_variant(bundle, number, threads, REFERENCE) for number in numbers]
+    return [load_variant(bundle, number, threads, hardware) for number in numbers]
 
 
 def evaluate_family(

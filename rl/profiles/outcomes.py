@@ -84,7 +84,7 @@ def segment_outcomes(
     bodies: Sequence[bytes] | None = None,
     labels: Mapping[int, LabelMap] | None = None,
 ) -> SegmentOutcomes:
-    """Measures every configuration; accuracy on every `frame_stride`-th frame, counted back from the last one,
+    """Measures every configuration; accuracy on every `frame_stride`-th frame, counted back from the last,
     bytes of the whole segment.
 
     networks: one a variant, in float32. `measured` is called after each compression setting. `bodies` are

@@ -86,7 +86,7 @@ class ErrorFilter:
     @property
     def deviation(self) -> Floats:
         """(settings,) standard deviations of what is left."""
-        return np.sqrt(np.maximum(self.covariance.diagonal(), 1e-12))
+        return np.asarray(np.sqrt(np.maximum(self.covariance.diagonal(), 1e-12)))
 
     def advance(self) -> None:
         """One segment on."""

@@ -53,7 +53,7 @@ def _full_luma(frame: Frame) -> Luma:
         frame = frame.reformat(format="yuv420p")
     plane = frame.planes[0]
     pixels = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
-    return pixels[:, : plane.width]
+    return np.asarray(pixels[:, : plane.width])
 
 
 def _halved(luma: Luma) -> Luma:

@@ -31,4 +31,4 @@ def forecast(baseline: Baseline, data: SizedSegments) -> Floats:
     base = np.full(len(data), np.nan)
     follows = data.follows()
     base[follows] = baseline.intercept + baseline.slope * data.bytes[:-1, 0][follows[1:]]
-    return base[:, None] * np.array(baseline.ratios)
+    return np.asarray(base[:, None] * np.array(baseline.ratios))

@@ -145,7 +145,7 @@ def evaluate_camera_overhead(
         loaded = Bundle.load(bundle)
         if not loaded.manifest.estimators:
             raise ValueError(f"{loaded.id} has no bitrate estimator: train one with penance-train bitrate")
-        rows = [measure_overhead(loaded, entry.timing, architecture) for entry in loaded.manifest.estimators]
+        rows = [measure_overhead(loaded, entry.timing) for entry in loaded.manifest.estimators]
     Console().print(overhead_table(rows))
     if json is not None:
         json.write_bytes(TypeAdapter(list[OverheadRow]).dump_json(rows, indent=1) + b"\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from clients.bitrate import Calibration
 from configs.ladder import CompressionSetting
-from rl.bitrate.errors import ErrorFigures, Row, error_figures, relative_errors
+from rl.bitrate.errors import Row, error_figures, relative_errors
 from rl.bitrate.experiment import EstimatorFigures, Judged, figures_of
 
 
@@ -92,7 +93,7 @@ def timing_report(
     )
 
 
-def _ours(figures: EstimatorFigures) -> dict[str, float | tuple[float, float] | None]:
+def _ours(figures: EstimatorFigures) -> dict[str, Any]:
     ours, pictures = figures.corrected, figures.pictures
     return {
         "mean_error": ours.mean,
@@ -106,16 +107,12 @@ def _ours(figures: EstimatorFigures) -> dict[str, float | tuple[float, float] | 
     }
 
 
-def _baseline(figures: EstimatorFigures) -> dict[str, float | None]:
-    ar1: ErrorFigures | None = figures.following.ar1 if figures.following else None
-    ours: ErrorFigures | None = figures.following.ours if figures.following else None
+def _baseline(figures: EstimatorFigures) -> dict[str, Any]:
+    ar1 = figures.following.ar1.model_dump() if figures.following else {}
+    ours = figures.following.ours.model_dump() if figures.following else {}
     return {
-        "ar1_mean_error": ar1 and ar1.mean,
-        "ar1_p25_error": ar1 and ar1.p25,
-        "ar1_median_error": ar1 and ar1.median,
-        "ar1_p75_error": ar1 and ar1.p75,
-        "following_mean_error": ours and ours.mean,
-        "following_median_error": ours and ours.median,
+        **{f"ar1_{name}_error": ar1.get(name) for name in ("mean", "p25", "median", "p75")},
+        **{f"following_{name}_error": ours.get(name) for name in ("mean", "median")},
     }
 
 

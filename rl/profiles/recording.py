@@ -7,6 +7,7 @@ files itself. What is on disk already is not done again.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -175,16 +176,16 @@ def _run(recording: Recording, tasks: Sequence[dict[str, Any]]) -> Iterator[dict
 
     started = not ray.is_initialized()
     if started:
-        ray.init(logging_level="warning", log_to_driver=False, include_dashboard=False)
+        ray.init(logging_level=logging.WARNING, log_to_driver=False, include_dashboard=False)
     try:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
-        available = ray.cluster_resources()
+        available: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         actors = int(available.get("GPU" if recording.gpus else "CPU", 0))
         if actors < 1:
             raise SourceError("the cluster has no GPU: leave --gpus away")
         rows = ray.data.from_items(list(tasks), override_num_blocks=len(tasks)).map(
-            SegmentRecorder,
+            SegmentRecorder,  # type: ignore[arg-type]
             fn_constructor_args=(recording, 1),
             compute=ray.data.ActorPoolStrategy(size=min(actors, len(tasks))),
             num_cpus=1,

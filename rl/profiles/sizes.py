@@ -13,7 +13,7 @@ from fractions import Fraction
 
 import av
 import numpy as np
-from av.sidedata.sidedata import Type
+from av.sidedata.motionvectors import MotionVectors
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
@@ -88,16 +88,16 @@ def segment_sizes(segment: ClipSegment, bodies: Sequence[bytes]) -> SegmentSizes
 def _prediction(body: bytes) -> tuple[str, NDArray[np.int64]]:
     """Frame types, and (2, MOTION_BINS) pixels by how far their blocks' vectors reach."""
     types, motion = "", np.zeros((2, MOTION_BINS))
-    with av.open(io.BytesIO(body), format="mp4") as container:
+    with av.open(io.BytesIO(body), "r", format="mp4") as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
         stream.codec_context.options = {"flags2": "+export_mvs"}
         for frame in container.decode(stream):
             types += PictureType(frame.pict_type).name
-            exported = frame.side_data.get(Type.MOTION_VECTORS)
-            if exported is None:
+            exported = frame.side_data.get("MOTION_VECTORS")
+            if not isinstance(exported, MotionVectors):
                 continue
-            vectors = exported.to_ndarray()  # type: ignore[attr-defined]
+            vectors = exported.to_ndarray()
             area = vectors["w"].astype(np.float64) * vectors["h"]
             for axis, field in enumerate(("motion_x", "motion_y")):
                 pixels = np.abs(vectors[field] / np.maximum(vectors["motion_scale"], 1)).astype(np.int64)

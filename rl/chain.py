@@ -1,8 +1,8 @@
 """The body of `penance-train chain`: everything that follows from a bundle's family, made anew in order.
 
 After a change of the family, the profile's outcomes are another family's and are refused. The chain records
-those that are missing, trains a bitrate estimator for each timing, and puts them into the bundle. Sizes do not
-depend on networks: what is on disk of them stays.
+those that are missing, trains a bitrate estimator for each timing, and puts them into the bundle. Sizes do
+not depend on networks: what is on disk of them stays.
 """
 
 from __future__ import annotations

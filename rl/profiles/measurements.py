@@ -85,8 +85,8 @@ def stale_profile_error(recorded: Recorded, period: float) -> Columns:
 
 
 def bitrate_efficiency(recorded: Recorded) -> Columns:
-    """Fig. 4: share of bytes saved for each point of mIoU lost, one step down in QP and one in resolution, from
-    every segment's best setting with variant 0. Steps that lose nothing have no ratio and are left out."""
+    """Fig. 4: share of bytes saved for each point of mIoU lost, one step down in QP and one in resolution,
+    from every segment's best setting with variant 0. Steps that lose nothing have no ratio (NaN)."""
     ladder, columns = recorded.ladder, {}
     best = ladder.index(1.0, ladder.qps[0], 0)
     steps = {
@@ -128,8 +128,8 @@ def motion_range(sizes: Sequence[SegmentSizes]) -> Columns:
 
 
 def confidence_and_accuracy(recorded: Recorded) -> Columns:
-    """Fig. 11: mean highest softmax of a segment's last frame against that frame's mIoU, of every configuration
-    but the reference; outcomes must hold logits."""
+    """Fig. 11: mean highest softmax of a segment's last frame against that frame's mIoU, of every
+    configuration but the reference; outcomes must hold logits."""
     rows = []
     for segment in recorded.outcomes:
         accuracy = frame_miou(segment.overlap)[:, -1]

@@ -70,6 +70,8 @@ def train_and_calibrate(
     shared = set(learn.drives) & set(check.drives)
     if shared:
         raise ValueError(f"drives both to learn from and to calibrate on: {', '.join(sorted(shared))}")
+    if len(check) < 2:
+        raise ValueError("no drive to calibrate on: give some the split val in the clip index")
     network = train_estimator(learn, recipe, progress)
     seen = predict_bytes(network, check, recipe)
     flops = count_estimator_flops(recipe.architecture, learn.places, learn.bytes.shape[1])

@@ -8,6 +8,8 @@ the codec searches for motion.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -54,10 +56,10 @@ class EstimatorNetwork(nn.Module):
         self.blocks = nn.Sequential(
             DilatedBlock(places, shape.first), DilatedBlock(shape.first, shape.second, shape.inner)
         )
-        self.pool = nn.AvgPool2d(POOL)
+        self.pool = nn.AvgPool2d(POOL, ceil_mode=True)  # 45 rows are 5 pools and a part: none is left out
         cells = 1
         if shape.head == "flat":
-            cells = (INPUT_SIZE[0] // STRIDE // POOL) * (INPUT_SIZE[1] // STRIDE // POOL)
+            cells = math.prod(math.ceil(side / STRIDE / POOL) for side in INPUT_SIZE)
         self.hidden = nn.Linear(shape.second * cells, shape.hidden)
         self.base = nn.Linear(shape.hidden, 1)
         self.ratios = nn.Linear(shape.hidden, settings - 1)
@@ -67,7 +69,7 @@ class EstimatorNetwork(nn.Module):
         return self.branches(features), features
 
     def pooled(self, luma: Tensor) -> Tensor:
-        """(N, second, 5, 10): what the convolutions see, by place."""
+        """(N, second, 6, 10): what the convolutions see, by place."""
         cells: Tensor = self.pool(self.blocks(self.frames(self.prepared(luma))))
         return cells
 

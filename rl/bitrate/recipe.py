@@ -41,7 +41,7 @@ class Passes(Recipe):
     learning_rate: tuple[float, float] = (1e-4, 1e-6)
     crop: float = Field(
         default=1.0,
-        gt=0,
+        ge=0.2,
         le=1,
         description="share of both sides of the frame that is seen; with an additive head a part stands for "
         "the whole, and half of both sides costs a quarter",

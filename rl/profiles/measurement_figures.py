@@ -16,7 +16,7 @@ from configs.bundle import Bundle
 from configs.timing import TIMINGS, SegmentTiming
 from rl.profiles import measurements
 from rl.profiles.figures import MARKERS, STYLE
-from rl.profiles.measurements import Columns, Recorded
+from rl.profiles.measurements import Columns, Recorded, confidence_and_accuracy
 from rl.profiles.sizes import SegmentSizes
 from rl.profiles.store import ProfileError, SizesOrigin, stored_sizes
 from rl.profiles.store_outcomes import OutcomesOrigin, stored_outcomes
@@ -28,7 +28,8 @@ def draw_measurements(profile: Path, bundle: Bundle, frame_stride: int, folder: 
     """Every figure that the profile has numbers for. Raises `ProfileError`."""
     timing = TIMINGS[0]
     origin = OutcomesOrigin(family=bundle.family, frame_stride=frame_stride)
-    outcomes = tuple(stored_outcomes(profile, str(timing), origin, with_logits=True))
+    outcomes = tuple(stored_outcomes(profile, str(timing), origin))
+    with_logits = stored_outcomes(profile, str(timing), origin, with_logits=True)  # one at a time
     recorded = Recorded(bundle.ladder, np.array(bundle.costs), timing.seconds, outcomes)
     sizes = {
         kind: found
@@ -41,7 +42,7 @@ def draw_measurements(profile: Path, bundle: Bundle, frame_stride: int, folder: 
         _efficiency(folder / "fig04-efficiency", measurements.bitrate_efficiency(recorded)),
         _lines(folder / "fig05-cost", measurements.cost_by_resolution(recorded), "cost"),
         _frame_types(folder / "fig08-frame-types", measurements.frame_types(sizes[timing])),
-        _confidence(folder / "fig11-confidence", measurements.confidence_and_accuracy(recorded)),
+        _confidence(folder / "fig11-confidence", confidence_and_accuracy(bundle.ladder, with_logits)),
     ]
     for period in measurements.PERIODS:
         columns = measurements.stale_profile_error(recorded, period)

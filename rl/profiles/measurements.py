@@ -5,7 +5,7 @@ Every figure is a table of equally long columns, which is what lies beside the p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -127,16 +127,16 @@ def motion_range(sizes: Sequence[SegmentSizes]) -> Columns:
     return {"pixels": np.arange(MOTION_BINS), "x": share[0], "y": share[1]}
 
 
-def confidence_and_accuracy(recorded: Recorded) -> Columns:
+def confidence_and_accuracy(ladder: Ladder, outcomes: Iterable[SegmentOutcomes]) -> Columns:
     """Fig. 11: mean highest softmax of a segment's last frame against that frame's mIoU, of every
     configuration but the reference; outcomes must hold logits."""
     rows = []
-    for segment in recorded.outcomes:
+    for segment in outcomes:
         accuracy = frame_miou(segment.overlap)[:, -1]
-        for index in range(1, len(recorded.ladder)):
+        for index in range(1, len(ladder)):
             logits = restored(segment.logits[index])
             confidence = 1 / np.exp(logits).sum(0)  # the highest logit is 0
-            rows.append((recorded.ladder[index].variant, float(confidence.mean()), float(accuracy[index])))
+            rows.append((ladder[index].variant, float(confidence.mean()), float(accuracy[index])))
     variant, confidence, accuracy = np.array(rows).T
     return {"variant": variant.astype(int), "confidence": confidence, "mIoU": accuracy}
 

@@ -104,6 +104,7 @@ def read_sizes(path: Path, origin: SizesOrigin) -> SegmentSizes:
     """One segment's sizes, the luma memory-mapped. Raises `ProfileError`."""
     table = read_row(path, origin)
     luma = np.frombuffer(table["luma"][0].as_buffer(), np.uint8)
+    luma.flags.writeable = False  # the file is mapped for reading: writing would end the process
     return SegmentSizes(
         clip=table["clip"][0].as_py(),
         index=table["index"][0].as_py(),

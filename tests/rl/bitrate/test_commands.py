@@ -68,7 +68,7 @@ def profile(index: ClipIndex, bundle: Bundle, tmp_path: Path) -> Path:
 def test_an_estimator_joins_its_bundle_and_is_measured(
     profile: Path, index: ClipIndex, bundle: Bundle, videos: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(BundleError, match="no bitrate estimator for 1s-15fps .it has: none."):
+    with pytest.raises(BundleError, match=r"no bitrate estimator for 1s-15fps .it has: none."):
         BitrateEstimator.of(bundle)
     figures = train_bitrate(profile, index, bundle, TIMINGS[0], RECIPE, tmp_path / "out", QUIET)
     assert figures is not None
@@ -100,7 +100,7 @@ def test_an_estimator_for_other_flags_is_refused(
     train_bitrate(profile, index, bundle, TIMINGS[0], RECIPE, tmp_path / "out", QUIET)
     calibration = tmp_path / "out" / "1s-15fps" / "calibration.json"
     calibration.write_text(calibration.read_text().replace("veryfast", "slow"))
-    with pytest.raises(BundleError, match="was made for .* train an estimator for this bundle"):
+    with pytest.raises(BundleError, match=r"was made for .* train an estimator for this bundle"):
         add_to_bundle(tmp_path / "out", bundle.directory)
 
 

@@ -34,7 +34,8 @@ def test_scaling_once_changes_no_byte(segment: ClipSegment) -> None:
 def test_what_the_codec_did(segment: ClipSegment) -> None:
     sizes = segment_sizes(segment, encode_all(segment, SETTINGS, CodecFlags()))
     assert (sizes.clip, sizes.index) == ("moving", 3)
-    assert sizes.bytes.tolist() == sorted(sizes.bytes.tolist(), reverse=True)
+    assert sizes.bytes[0] > sizes.bytes[1]
+    assert sizes.bytes[2] > sizes.bytes[3]
     assert sizes.frame_types[0] == "I"
     assert set(sizes.frame_types[1:]) <= set("PB")
     assert sizes.luma.shape == (5, 360, 640)

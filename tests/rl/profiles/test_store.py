@@ -13,7 +13,7 @@ from clients.codec import CodecFlags
 from clients.luma import INPUT_SIZE
 from clients.protocol import SegmentFormat
 from configs.ladder import CompressionSpace
-from rl.profiles.logits import packed, quantise, restored, softmax_error, unpacked
+from rl.profiles.logits import packed, softmax_error, unpacked
 from rl.profiles.miou import Overlap
 from rl.profiles.outcomes import SegmentOutcomes
 from rl.profiles.sizes import MOTION_BINS, SegmentSizes
@@ -124,7 +124,6 @@ def test_outcomes_of_another_family_are_refused_in_a_sentence(tmp_path: Path) ->
 def test_eight_bits_cost_little_softmax(seed: int, spread: float) -> None:
     logits = np.random.default_rng(seed).normal(0, spread, (19, 4, 5)).astype(np.float32)
     assert softmax_error(logits) < 0.015
-    assert (restored(quantise(logits)).argmax(0) != logits.argmax(0)).mean() <= 0.25  # near ties alone
 
 
 def test_packing_loses_nothing() -> None:

@@ -34,10 +34,9 @@ def select_videos(
     rng = np.random.default_rng(seed)
     own = _shuffled(root / "videos" / "train", rng)
     foreign = _shuffled(root / "videos" / "test", rng) or _shuffled(root / "videos" / "val", rng)
-    clips: list[IndexedClip] = []
-    for pool, wanted in ((own, {"train": train, "val": val}), (foreign, {"test": test, "measure": measure})):
-        clips += _take(pool, wanted, root, notify)
-    return ClipIndex(clips)
+    learn = _take(own, {"train": train, "val": val}, root, notify)
+    report = _take(foreign, {"test": test, "measure": measure}, root, notify)
+    return ClipIndex(learn + report)
 
 
 def _shuffled(folder: Path, rng: np.random.Generator) -> list[Path]:
@@ -46,10 +45,10 @@ def _shuffled(folder: Path, rng: np.random.Generator) -> list[Path]:
 
 
 def _take(
-    pool: Sequence[Path], wanted: dict[str, int], root: Path, notify: Callable[[str], None]
+    pool: Sequence[Path], wanted: dict[Split, int], root: Path, notify: Callable[[str], None]
 ) -> list[IndexedClip]:
     """The first that can be opened, for one split after the other."""
-    splits: list[Split] = [split for split, count in wanted.items() for _ in range(count)]  # type: ignore[misc]
+    splits: list[Split] = [split for split, count in wanted.items() for _ in range(count)]
     clips: list[IndexedClip] = []
     for path in pool:
         if len(clips) == len(splits):

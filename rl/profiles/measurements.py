@@ -87,18 +87,19 @@ def stale_profile_error(recorded: Recorded, period: float) -> Columns:
 def bitrate_efficiency(recorded: Recorded) -> Columns:
     """Fig. 4: share of bytes saved for each point of mIoU lost, one step down in QP and one in resolution,
     from every segment's best setting with variant 0. Steps that lose nothing have no ratio (NaN)."""
-    ladder, columns = recorded.ladder, {}
+    ladder = recorded.ladder
     best = ladder.index(1.0, ladder.qps[0], 0)
     steps = {
         "QP": (1.0, ladder.qps[min(1, len(ladder.qps) - 1)]),
         "resolution": (ladder.scales[min(1, len(ladder.scales) - 1)], ladder.qps[0]),
     }
     settings = [(setting.scale, setting.qp) for setting in ladder.settings]
+    columns: Columns = {}
     for name, step in steps.items():
         saved = 1 - recorded.bytes[:, settings.index(step)] / recorded.bytes[:, 0]
         lost = recorded.miou[:, best] - recorded.miou[:, ladder.index(*step, 0)]
         columns[name] = (saved / np.where(lost > 0, lost, np.nan)).astype(np.float64)
-    return dict(columns)
+    return columns
 
 
 def cost_by_resolution(recorded: Recorded) -> Columns:

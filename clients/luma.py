@@ -52,7 +52,7 @@ def _full_luma(frame: Frame) -> Luma:
     if frame.format.name != "yuv420p":
         frame = frame.reformat(format="yuv420p")
     plane = frame.planes[0]
-    pixels = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
+    pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
     return np.asarray(pixels[:, : plane.width])
 
 

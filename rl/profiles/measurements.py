@@ -21,7 +21,7 @@ from rl.profiles.sizes import MOTION_BINS, SegmentSizes
 PERIODS = (5.0, 20.0)
 """Seconds for which one profiled frame must hold; the paper's clips allow 20, short ones do not."""
 
-Columns = dict[str, NDArray[np.generic]]
+Columns = Mapping[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def bitrate_efficiency(recorded: Recorded) -> Columns:
         "resolution": (ladder.scales[min(1, len(ladder.scales) - 1)], ladder.qps[0]),
     }
     settings = [(setting.scale, setting.qp) for setting in ladder.settings]
-    columns: Columns = {}
+    columns: dict[str, NDArray[np.float64]] = {}
     for name, step in steps.items():
         saved = 1 - recorded.bytes[:, settings.index(step)] / recorded.bytes[:, 0]
         lost = recorded.miou[:, best] - recorded.miou[:, ladder.index(*step, 0)]
@@ -105,7 +105,7 @@ def bitrate_efficiency(recorded: Recorded) -> Columns:
 def cost_by_resolution(recorded: Recorded) -> Columns:
     """Fig. 5: cost of every variant by scale, the most expensive configuration being 1."""
     ladder = recorded.ladder
-    columns: Columns = {"scale": np.array(ladder.scales)}
+    columns = {"scale": np.array(ladder.scales)}
     for variant in _variants(ladder):
         rungs = [ladder.index(scale, ladder.qps[0], variant) for scale in ladder.scales]
         columns[f"variant {variant}"] = recorded.costs[rungs]
@@ -142,7 +142,7 @@ def confidence_and_accuracy(ladder: Ladder, outcomes: Iterable[SegmentOutcomes])
     return {"variant": variant.astype(int), "confidence": confidence, "mIoU": accuracy}
 
 
-def correlation(columns: Mapping[str, NDArray[np.generic]]) -> float:
+def correlation(columns: Columns) -> float:
     """Pearson's, of confidence and mIoU."""
     pair = np.corrcoef(columns["confidence"].astype(float), columns["mIoU"].astype(float))
     return float(pair[0, 1])

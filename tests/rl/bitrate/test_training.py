@@ -23,7 +23,7 @@ QUICK = BitrateRecipe(
     name="quick",
     architecture=EstimatorArchitecture(first=4, inner=4, second=4, hidden=8),
     passes=(Passes(epochs=8, learning_rate=(3e-2, 1e-3), crop=0.25),),
-    head_epochs=150,
+    head_epochs=400,
     head_rate=(1e-2, 1e-3),
     batch=4,
 )

@@ -47,6 +47,15 @@ class Bundle:
         return self.manifest.ladder
 
     @cached_property
+    def family(self) -> str:
+        """The name and 12 hex digits over what decides about any outcome: variants, ladder,
+        classes and codec. What is learnt from outcomes may join the bundle without changing it."""
+        parts = {"ladder", "classes", "codec", "architecture", "variants"}
+        content = self.manifest.model_dump(mode="json", include=parts)
+        weights = {v.weights: self.manifest.checksums[v.weights] for v in self.manifest.variants}
+        return content_id(self.manifest.name, {**content, "checksums": weights})
+
+    @cached_property
     def costs(self) -> tuple[float, ...]:
         """Cost of every configuration in ladder order, normalised by the most expensive one."""
         dense = self.manifest.variants[0].flops[0]

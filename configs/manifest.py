@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from configs.ladder import Ladder
+from configs.timing import SegmentTiming
 
 FORMAT = 1
 MOST_CLASSES = 255
@@ -61,6 +62,16 @@ Variant = Annotated[
 ]
 
 
+class EstimatorEntry(BaseModel):
+    """A bitrate estimator for segments of one timing (`clients.bitrate`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    timing: SegmentTiming
+    model: str = Field(description="ONNX file inside the bundle")
+    calibration: str = Field(description="JSON file inside the bundle")
+
+
 class Manifest(BaseModel):
     """Everything that a bundle says about itself."""
 
@@ -82,6 +93,7 @@ class Manifest(BaseModel):
     encoder: str | None = Field(
         None, description="weights of the trained performance encoder, if there is one"
     )
+    estimators: tuple[EstimatorEntry, ...] = Field((), description="bitrate estimators, one a timing")
     figures: dict[str, Any] = Field(
         default_factory=dict, description="what was measured, as in the model card"
     )
@@ -122,6 +134,7 @@ class Manifest(BaseModel):
     @model_validator(mode="after")
     def _every_file_has_a_checksum(self) -> Self:
         named = [variant.weights for variant in self.variants] + ([self.encoder] if self.encoder else [])
+        named += [file for entry in self.estimators for file in (entry.model, entry.calibration)]
         missing = [file for file in named if file not in self.checksums]
         if missing:
             raise ValueError(f"no checksums of {', '.join(missing)}: files must lie in the bundle's folder")

@@ -8,15 +8,17 @@ from typing import Annotated
 import typer
 
 from configs.bundle import BUNDLES_DIRECTORY, DEFAULT_BUNDLE
+from rl.arguments import BundleFolder, Data, IndexFile, ProfileFolder, RecipeFile, told_in_one_line
+from rl.bitrate.cli import (
+    add_bitrate_estimators,
+    evaluate_bitrate_estimator,
+    evaluate_bitrate_folds,
+    evaluate_camera_overhead,
+    train_bitrate_estimator,
+)
 
 train = typer.Typer(no_args_is_help=True, help="Trains what a bundle holds.")
 evaluate = typer.Typer(no_args_is_help=True, help="Measures what a bundle is worth.")
-
-RecipeFile = Annotated[Path, typer.Option(exists=True, dir_okay=False, help="YAML file of the recipe")]
-Data = Annotated[
-    Path, typer.Option(envvar="PENANCE_DATA", exists=True, file_okay=False, help="folder of data")
-]
-BundleFolder = Annotated[Path, typer.Option(exists=True, file_okay=False, help="folder of the bundle")]
 
 
 @train.callback()
@@ -147,3 +149,59 @@ def evaluate_segmentation_family(
     console.print(tables(report))
     if json is not None:
         json.write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+@train.command("chain")
+def rebuild_what_follows_from_a_family(
+    index: IndexFile,
+    profile: Annotated[Path, typer.Option(file_okay=False, help="folder of the profile; what fits stays")],
+    estimators: Annotated[Path, typer.Option(file_okay=False, help="folder of the estimators")],
+    recipe: RecipeFile,
+    bundle: BundleFolder = DEFAULT_BUNDLE,
+    frame_stride: Annotated[int, typer.Option(min=1, help="accuracy on every k-th frame of a segment")] = 5,
+    timing: Annotated[list[str] | None, typer.Option(help="timings, by default the paper's three")] = None,
+) -> None:
+    """After a change of bundle: records its profile, trains its estimators and puts them into it."""
+    from rich.console import Console
+
+    from configs.timing import TIMINGS, SegmentTiming
+    from rl.bitrate.recipe import load_bitrate_recipe
+    from rl.chain import rebuild_chain
+    from rl.profiles.index import read_index
+
+    with told_in_one_line("penance-train"):
+        manifest = rebuild_chain(
+            bundle.resolve(),
+            read_index(index),
+            profile.resolve(),
+            estimators,
+            load_bitrate_recipe(recipe),
+            frame_stride,
+            [SegmentTiming.parse(text) for text in timing] if timing else TIMINGS,
+            Console(),
+        )
+    typer.echo(f"bundle {manifest.id} in {bundle} has its estimators")
+
+
+@evaluate.command("measurements")
+def draw_the_papers_measurements(
+    profile: ProfileFolder,
+    out: Annotated[Path, typer.Option(file_okay=False, help="folder of PNG and CSV files")],
+    bundle: BundleFolder = DEFAULT_BUNDLE,
+    frame_stride: Annotated[int, typer.Option(min=1, help="that the profile was recorded with")] = 1,
+) -> None:
+    """Figures 1 to 5, 8, 9 and 11 of the paper from a profile, with their numbers as CSV."""
+    from configs.bundle import Bundle
+    from rl.profiles.measurement_figures import draw_measurements
+
+    with told_in_one_line("penance-evaluate"):
+        paths = draw_measurements(profile, Bundle.load(bundle), frame_stride, out)
+    for path in paths:
+        typer.echo(path)
+
+
+train.command("bitrate")(train_bitrate_estimator)
+train.command("add-bitrate")(add_bitrate_estimators)
+evaluate.command("bitrate")(evaluate_bitrate_estimator)
+evaluate.command("bitrate-folds")(evaluate_bitrate_folds)
+evaluate.command("overhead")(evaluate_camera_overhead)

@@ -16,6 +16,7 @@ import av
 from clients.errors import SourceError
 from clients.protocol import SegmentFormat
 from clients.source import Frame, FramePicker, VideoSource
+from configs.timing import TIMINGS, SegmentTiming
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Clip:
     native_size: tuple[int, int]  # (width, height) in square pixels
     native_fps: float | None
     chosen: tuple[int, ...]  # indices of the segments to take
+    timing: SegmentTiming = TIMINGS[0]
 
     @property
     def name(self) -> str:
@@ -44,18 +46,27 @@ class ClipSegment:
     times: tuple[float, ...]  # seconds from the clip's start at which each frame is shown
 
 
-def find_clips(folder: Path, segments: int | None, notify: Callable[[str], None]) -> list[Clip]:
+def video_files(folder: Path, pattern: str = "**/*") -> list[Path]:
+    """Files of a folder that are videos by their names, sorted."""
+    return [
+        path
+        for path in sorted(folder.glob(pattern))
+        if path.is_file() and (mimetypes.guess_type(path.name)[0] or "").startswith("video/")
+    ]
+
+
+def find_clips(
+    folder: Path, segments: int | None, notify: Callable[[str], None], timing: SegmentTiming = TIMINGS[0]
+) -> list[Clip]:
     """Clips of a folder by name, each with at most `segments` evenly spaced ones (None: all).
 
     `notify` hears of videos that are left out, broken or shorter than one segment. Raises `SourceError` when
     none remains.
     """
     clips = []
-    for path in sorted(folder.iterdir()):
-        if not (mimetypes.guess_type(path.name)[0] or "").startswith("video/"):
-            continue
+    for path in video_files(folder, "*"):
         try:
-            clips.append(open_clip(path, segments))
+            clips.append(open_clip(path, segments, timing))
         except SourceError as error:
             notify(f"left out: {error}")
     if not clips:
@@ -63,20 +74,21 @@ def find_clips(folder: Path, segments: int | None, notify: Callable[[str], None]
     return clips
 
 
-def open_clip(path: Path, segments: int | None = None) -> Clip:
+def open_clip(path: Path, segments: int | None = None, timing: SegmentTiming = TIMINGS[0]) -> Clip:
     """A clip with the choice of its segments. Raises `SourceError`."""
-    source = VideoSource(str(path))
+    source = VideoSource(str(path), seconds=timing.seconds, fps=timing.fps)
     count = len(_frame_times(path, source.format.fps)) // source.format.frames
     if count == 0:
         raise SourceError(f"{path}: shorter than one segment ({source.format.frames} frames)")
     chosen = evenly_spaced(count, count if segments is None else segments)
-    return Clip(path, source.format, source.native_size, source.native_fps, chosen)
+    return Clip(path, source.format, source.native_size, source.native_fps, chosen, timing)
 
 
 def read_segments(clip: Clip) -> Iterator[ClipSegment]:
     """The chosen segments of a clip, in order. Raises `SourceError` where the video is damaged."""
     frames, times = clip.format.frames, _frame_times(clip.path, clip.format.fps)
-    for index, segment in enumerate(VideoSource(str(clip.path)).segments()):
+    source = VideoSource(str(clip.path), seconds=clip.timing.seconds, fps=clip.timing.fps)
+    for index, segment in enumerate(source.segments()):
         if index in clip.chosen:
             shown = tuple(times[index * frames : (index + 1) * frames])
             yield ClipSegment(clip.name, index, clip.format, segment, shown)

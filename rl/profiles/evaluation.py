@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from clients.codec import CodecFlags
 from clients.errors import SourceError
@@ -15,20 +14,21 @@ from configs.bundle import Bundle
 from rl.processor import describe_processor
 from rl.profiles.clips import Clip, find_clips, read_segments
 from rl.profiles.outcomes import Profile, SegmentOutcomes, segment_outcomes
+from rl.profiles.progress import segment_progress
 from rl.profiles.pseudo_labels import count_labels
 from rl.profiles.report import FamilyReport, variants_report, with_profile
 from rl.vss.datasets import load_camvid, load_streets
 from rl.vss.evaluate import measure_bundle
 from serving.vss.classes import STREET_CLASSES
 from serving.vss.family import load_variant
-from serving.vss.hardware import REFERENCE
+from serving.vss.hardware import REFERENCE, Hardware
 from serving.vss.network import Network
 
 
-def load_networks(bundle: Bundle) -> list[Network]:
+def load_networks(bundle: Bundle, hardware: Hardware = REFERENCE) -> list[Network]:
     """All variants in float32, whatever the machine would serve them in. Raises `BundleError`."""
     threads, numbers = torch.get_num_threads(), range(len(bundle.manifest.variants))
-    return [load_variant(bundle, number, threads, REFERENCE) for number in numbers]
+    return [load_variant(bundle, number, threads, hardware) for number in numbers]
 
 
 def evaluate_family(
@@ -70,7 +70,7 @@ def record_profile(
     """Outcomes on all chosen segments. A clip that breaks off counts as far as it goes."""
     codec = CodecFlags.model_validate(bundle.manifest.codec)
     outcomes: list[SegmentOutcomes] = []
-    with _progress(console) as progress:
+    with segment_progress(console, "settings") as progress:
         total = sum(len(clip.chosen) for clip in clips) * len(bundle.ladder.settings)
         task = progress.add_task("", total=total)
         for clip in clips:
@@ -92,15 +92,3 @@ def record_profile(
     if not outcomes:
         raise SourceError("no segment could be read from any clip")
     return Profile(bundle.id, bundle.ladder, bundle.manifest.classes, bundle.costs, codec, tuple(outcomes))
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("settings,"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        console=console,
-    )

@@ -45,6 +45,14 @@ def overlap(reference: LabelMap, prediction: LabelMap, classes: int) -> Overlap:
     return Overlap(table.sum(1), table[:, :classes].sum(0), table.diagonal().copy())
 
 
+def labelled_overlap(truth: LabelMap, prediction: LabelMap, classes: int) -> Overlap:
+    """Counts of one frame against labels, of which ids that are no class are left out."""
+    if truth.shape != prediction.shape:
+        raise ValueError(f"the maps' sizes differ: {truth.shape} and {prediction.shape}")
+    known = truth < classes
+    return overlap(truth[known], prediction[known], classes)
+
+
 def class_iou(counts: Overlap) -> Floats:
     """(..., classes) intersection over union; NaN for a class that is in neither map."""
     union = counts.reference + counts.predicted - counts.shared

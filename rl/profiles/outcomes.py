@@ -7,19 +7,23 @@ there before anything is compared with them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from clients.codec import CodecFlags, DecodeLimits, Image, decode_segment, encode_segment
 from clients.protocol import SegmentFormat
 from configs.ladder import CompressionSetting, Ladder
 from rl.profiles.clips import ClipSegment
-from rl.profiles.miou import LEAST_SHARE, Floats, LabelMap, Overlap, overlap, segment_miou
+from rl.profiles.logits import Quantised, quantise
+from rl.profiles.miou import LEAST_SHARE, Floats, LabelMap, Overlap, labelled_overlap, overlap, segment_miou
+from rl.profiles.sizes import encode_all
+from serving.vss.engine import for_encoder
 from serving.vss.labels import label_maps
 from serving.vss.network import Network
 
@@ -32,6 +36,8 @@ class SegmentOutcomes:
     index: int
     bytes: NDArray[np.int64]  # (settings,) size of the upload
     overlap: Overlap  # with the reference prediction: (configurations, frames, classes)
+    truth: Overlap | None = None  # with true labels, in the frames that have them: the same shape
+    logits: tuple[Quantised, ...] = ()  # (configurations,) of the last frame, each (classes, h, w)
 
     def miou(self, least_share: float = LEAST_SHARE) -> Floats:
         """(configurations,) accuracy in ladder order."""
@@ -75,32 +81,64 @@ def segment_outcomes(
     networks: Sequence[Network],
     frame_stride: int = 1,
     measured: Callable[[CompressionSetting], None] = lambda setting: None,
+    bodies: Sequence[bytes] | None = None,
+    labels: Mapping[int, LabelMap] | None = None,
 ) -> SegmentOutcomes:
-    """Measures every configuration; accuracy on every `frame_stride`-th frame, bytes of the whole segment.
+    """Measures every configuration; accuracy on every `frame_stride`-th frame, counted back from the last,
+    bytes of the whole segment.
 
-    networks: one a variant, in float32. `measured` is called after each compression setting.
+    networks: one a variant, in float32. `measured` is called after each compression setting. `bodies` are
+    what the settings encode to, where that is known already; `labels` are true ones by frame, full size.
     """
-    sizes, counts = [], []
+    bodies = encode_all(segment, ladder.settings, codec) if bodies is None else bodies
+    seen = range((len(segment.frames) - 1) % frame_stride, len(segment.frames), frame_stride)
+    truths = [labels[number] for number in seen if number in labels] if labels else []
+    labelled = [place for place, number in enumerate(seen) if labels and number in labels]
+    counts, true_counts, logits = [], [], []
     references: list[LabelMap] = []
-    for setting in ladder.settings:
-        data = compress(segment, setting, codec)
-        sizes.append(len(data))
-        frames = decompress(data, segment.format)[::frame_stride]
+    for setting, body in zip(ladder.settings, bodies, strict=True):
+        decoded = decompress(body, segment.format)
+        frames = [decoded[number] for number in seen]
         for network in networks:
-            maps = [predict(network, frame, segment.format) for frame in frames]
+            maps, last = _predict_all(network, frames, segment.format)
             references = references or maps
             counts.append([overlap(*pair, network.classes) for pair in zip(references, maps, strict=True)])
+            true_counts.append(
+                [
+                    labelled_overlap(truth, maps[place], network.classes)
+                    for truth, place in zip(truths, labelled, strict=True)
+                ]
+            )
+            logits.append(last)
         measured(setting)
     return SegmentOutcomes(
         segment.clip,
         segment.index,
-        np.array(sizes, np.int64),
-        Overlap(
-            np.array([[frame.reference for frame in counts[0]]]),
-            np.array([[frame.predicted for frame in frames_of_one] for frames_of_one in counts]),
-            np.array([[frame.shared for frame in frames_of_one] for frames_of_one in counts]),
-        ),
+        np.array([len(body) for body in bodies], np.int64),
+        stacked(counts),
+        stacked(true_counts) if truths else None,
+        tuple(logits),
     )
+
+
+def stacked(counts: Sequence[Sequence[Overlap]]) -> Overlap:
+    """(configurations, frames, classes) from counts of every frame; the reference stands once."""
+    return Overlap(
+        np.array([[frame.reference for frame in counts[0]]]),
+        np.array([[frame.predicted for frame in frames] for frames in counts]),
+        np.array([[frame.shared for frame in frames] for frames in counts]),
+    )
+
+
+def _predict_all(
+    network: Network, frames: Sequence[Image], form: SegmentFormat
+) -> tuple[list[LabelMap], Quantised]:
+    """Label maps of all frames, and the last one's logits."""
+    maps, logits = [], torch.empty(0)
+    for frame in frames:
+        logits = predict_logits(network, frame)
+        maps.append(upsampled_labels(logits, form))
+    return maps, quantise(for_encoder(logits)[0].cpu().numpy())
 
 
 def compress(segment: ClipSegment, setting: CompressionSetting, codec: CodecFlags) -> bytes:
@@ -114,10 +152,19 @@ def decompress(data: bytes, form: SegmentFormat) -> list[Image]:
     return decode_segment(data, DecodeLimits(width=form.width, height=form.height, frames=form.frames))
 
 
-@torch.inference_mode()
 def predict(network: Network, frame: Image, form: SegmentFormat) -> LabelMap:
     """The label map (height, width) of a decoded frame, upsampled to the segment's full size."""
+    return upsampled_labels(predict_logits(network, frame), form)
+
+
+@torch.inference_mode()
+def predict_logits(network: Network, frame: Image) -> Tensor:
+    """(1, classes, h, w) at the network's own stride."""
     pixels = torch.from_numpy(frame).to(network.device)[None].permute(0, 3, 1, 2)
-    logits = network(pixels.to(network.dtype).div_(255))
+    return network(pixels.to(network.dtype).div_(255))
+
+
+def upsampled_labels(logits: Tensor, form: SegmentFormat) -> LabelMap:
+    """(height, width) of one frame."""
     labels: LabelMap = label_maps(logits, (form.height, form.width))[0].cpu().numpy()
     return labels

@@ -1,0 +1,1 @@
+"""The bitrate estimator: network, training, baseline, calibration, measurement (paper, 3.2)."""

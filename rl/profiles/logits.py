@@ -1,0 +1,50 @@
+"""The last frame's logits in 8 bits: what the performance encoder sees, small enough to keep for all 90.
+
+Only differences between classes matter to a softmax, so each pixel's logits are stored below its highest one,
+down to `RANGE`. Interpolating afterwards changes nothing of that: the highest one is taken from all alike.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+RANGE = 12.75
+"""20 steps a unit; what lies further below has a probability under 3e-6."""
+COMPRESSION = "zstd"
+
+Quantised = NDArray[np.uint8]  # (classes, rows, columns): steps below the pixel's highest logit
+
+
+def quantise(logits: NDArray[np.floating]) -> Quantised:
+    """(classes, rows, columns) logits in steps of a twentieth."""
+    below = logits.max(0, keepdims=True).astype(np.float32) - logits.astype(np.float32)
+    return np.asarray(np.rint(np.minimum(below, RANGE) * (255 / RANGE)), np.uint8)
+
+
+def restored(steps: Quantised) -> NDArray[np.float32]:
+    """Logits whose highest is 0 at every pixel."""
+    return np.asarray(steps.astype(np.float32) * np.float32(-RANGE / 255))
+
+
+def softmax_error(logits: NDArray[np.floating]) -> float:
+    """The largest difference that quantising makes to any probability."""
+    return float(np.abs(_softmax(logits) - _softmax(restored(quantise(logits)))).max())
+
+
+def packed(steps: Quantised) -> bytes:
+    """Compressed."""
+    body: bytes = pa.compress(np.ascontiguousarray(steps), codec=COMPRESSION, asbytes=True)
+    return body
+
+
+def unpacked(body: bytes, shape: tuple[int, int, int]) -> Quantised:
+    """What `packed` was given."""
+    raw = pa.decompress(body, decompressed_size=int(np.prod(shape)), codec=COMPRESSION)
+    return np.frombuffer(raw, np.uint8).reshape(shape)
+
+
+def _softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    powers = np.exp(logits.astype(np.float64) - logits.max(0, keepdims=True))
+    return np.asarray(powers / powers.sum(0, keepdims=True))

@@ -126,7 +126,7 @@ def _run(
 ) -> Result:
     """Does one act; refusals end the command with one line."""
     from serving.admin.remote import RemoteError
-    from serving.problems import RequestProblem
+    from serving.problems import RequestProblem, StateUnavailable
 
     async def done() -> Result:
         async with _administrator(context.obj) as administrator:
@@ -134,6 +134,13 @@ def _run(
 
     try:
         return asyncio.run(done())
+    except StateUnavailable as error:
+        typer.echo(
+            "penance-admin: the database does not answer. Start the application (serve run serving.app) or "
+            "set REDIS_URL to the Redis it uses; or act over HTTP with --server and --key.",
+            err=True,
+        )
+        raise typer.Exit(1) from error
     except (RequestProblem, RemoteError) as error:
         typer.echo(f"penance-admin: {error}", err=True)
         raise typer.Exit(1) from error

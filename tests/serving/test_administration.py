@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -187,3 +188,12 @@ def test_the_command_works_on_the_database_itself(
     assert again.exit_code == 1
     assert "no such key in force" in again.stderr
     assert run(app, ["revoke", new]).exit_code == 2  # a whole key is not an id
+
+
+def test_the_command_says_what_to_do_where_no_database_answers(
+    short_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PENANCE_REDIS_URL", f"unix://{short_directory / 'nobody.sock'}")
+    run = CliRunner().invoke(app, ["create", "acme"])
+    assert run.exit_code == 1
+    assert "serve run serving.app" in run.stderr

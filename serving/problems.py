@@ -1,7 +1,7 @@
 """Everything that the application refuses, as RFC 9457 problem documents.
 
 Each exception carries its HTTP status and says three things: what was wrong, what was expected, what to
-do. They arise along a segment's way: key (401, 404, 503), request (409, 413, 415, 422), decoding (422),
+do. They arise along a segment's way: key (401, 403, 404, 503), request (409, 413, 415, 422), decoding (422),
 load and deadline (503), state (409, 503).
 """
 
@@ -44,6 +44,10 @@ class Unauthenticated(RequestProblem):
 
     def headers(self) -> dict[str, str]:
         return {"WWW-Authenticate": "Bearer"}
+
+
+class Forbidden(RequestProblem):
+    status, slug, title = 403, "scope", "This key may not do that"
 
 
 class NotFound(RequestProblem):

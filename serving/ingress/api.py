@@ -20,6 +20,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.exceptions import HTTPException
 
+from clients.administration import AuditPage, IssuedKey, KeyPage, NewKey
 from clients.protocol import (
     PROBLEM_TYPE,
     SEGMENT_TYPE,
@@ -34,8 +35,11 @@ from clients.protocol import (
 )
 from configs.bundle import Bundle
 from configs.settings import Settings
+from serving.admin.administrator import Administrator
 from serving.ingress.body import read_body
 from serving.ingress.query import (
+    AfterEntryQuery,
+    AfterKeyQuery,
     BandwidthQuery,
     BundleQuery,
     CameraId,
@@ -43,9 +47,12 @@ from serving.ingress.query import (
     ConfigurationQuery,
     DeadlineQuery,
     DroppedQuery,
+    KeyIdPath,
+    LimitQuery,
     MasksQuery,
     SeqPath,
     TargetQuery,
+    TenantQuery,
     check_configuration,
     parse_dropped,
 )
@@ -168,13 +175,20 @@ class IngressReplica:
     async def _camera(self, request: Request, camera: str) -> Principal:
         """The principal, if the camera is theirs; another's camera does not exist for them."""
         principal = await self._principal(request)
-        if principal.scope == "camera":
+        if principal.scope == "operator":
+            allowed = False
+        elif principal.scope == "camera":
             allowed = principal.camera == camera
         else:
             allowed = await self._store.owner(camera) == principal.tenant
         if not allowed:
             raise NotFound(NO_CAMERA)
         return principal
+
+    async def _administrator(self, request: Request) -> Administrator:
+        principal = await self._principal(request)
+        principal.require_operator()
+        return Administrator(self._store, principal.key_id)
 
     @api.get("/healthz", tags=["health"], summary="The process is up")
     async def healthz(self) -> dict[str, str]:
@@ -207,7 +221,7 @@ class IngressReplica:
         status_code=201,
         tags=["cameras"],
         summary="Register a camera",
-        responses=_refusals(413, 422),
+        responses=_refusals(403, 404, 413, 422),
     )
     async def register(self, request: Request, registration: Registration) -> Registered:
         """The same name again updates the camera, returns the same id and a new token for it."""
@@ -215,6 +229,7 @@ class IngressReplica:
         principal.require_tenant_key()
         camera = await self._store.register(principal.tenant, secrets.token_urlsafe(12), registration)
         token = await self._keyring.issue(Principal(principal.tenant, "camera", camera))
+        await self._store.keys.record(principal.tenant, principal.key_id, "camera.register", camera)
         status = await self._store.status(camera)
         if status is None:
             raise NotFound("The camera was deleted while it was being registered. Register it again.")
@@ -241,10 +256,15 @@ class IngressReplica:
         return status
 
     @api.patch(
-        "/v1/clients/{camera}", tags=["cameras"], summary="Change a camera", responses=_refusals(404, 422)
+        "/v1/clients/{camera}",
+        tags=["cameras"],
+        summary="Change a camera",
+        responses=_refusals(403, 404, 422),
     )
     async def patch(self, request: Request, camera: CameraId, patch: CameraPatch) -> CameraStatus:
-        (await self._camera(request, camera)).require_tenant_key()
+        principal = await self._camera(request, camera)
+        principal.require_tenant_key()
+        await self._store.keys.record(principal.tenant, principal.key_id, "camera.patch", camera)
         await self._store.patch(camera, patch)
         return await self.status(request, camera)
 
@@ -253,18 +273,19 @@ class IngressReplica:
         status_code=204,
         tags=["cameras"],
         summary="Forget a camera",
-        responses=_refusals(404),
+        responses=_refusals(403, 404),
     )
     async def delete(self, request: Request, camera: CameraId) -> None:
         principal = await self._camera(request, camera)
         principal.require_tenant_key()
+        await self._store.keys.record(principal.tenant, principal.key_id, "camera.delete", camera)
         await self._store.delete(principal.tenant, camera)
 
     @api.put(
         "/v1/clients/{camera}/segments/{seq}",
         tags=["segments"],
         summary="Segment one second of video",
-        responses=_refusals(404, 408, 409, 413, 415, 422),
+        responses=_refusals(403, 404, 408, 409, 413, 415, 422),
         openapi_extra={
             "requestBody": {"required": True, "content": {SEGMENT_TYPE: {"schema": {"type": "string"}}}}
         },
@@ -285,7 +306,7 @@ class IngressReplica:
     ) -> SegmentAnswer:
         """The body is one H.264 stream in mp4. The same seq again gets the same answer."""
         arrived = time.perf_counter()
-        await self._camera(request, camera)
+        (await self._camera(request, camera)).require_upload()
         if bundle != self._bundle.id:
             raise WrongBundle(
                 f"Bundle {self._bundle.id} is in force, not {bundle}. Register again to get its ladder."
@@ -313,6 +334,57 @@ class IngressReplica:
         )
         # Shielded: a camera that hangs up early finds the finished answer when it asks again.
         return await asyncio.shield(asyncio.create_task(self._segments.answer(job)))
+
+    @api.post(
+        "/v1/keys", status_code=201, tags=["keys"], summary="Create a key", responses=_refusals(403, 413, 422)
+    )
+    async def create_key(self, request: Request, wanted: NewKey) -> IssuedKey:
+        """A tenant exists as soon as it has a key. The secret is shown this once."""
+        return await (await self._administrator(request)).create(wanted)
+
+    @api.get("/v1/keys", tags=["keys"], summary="List keys", responses=_refusals(403, 422))
+    async def list_keys(
+        self,
+        request: Request,
+        tenant: TenantQuery = None,
+        after: AfterKeyQuery = "",
+        limit: LimitQuery = 100,
+    ) -> KeyPage:
+        """Tenants', read-only and operators' keys, revoked ones too. Camera tokens are not listed."""
+        return await (await self._administrator(request)).list(tenant, after, limit)
+
+    @api.post(
+        "/v1/keys/{key_id}/rotate",
+        status_code=201,
+        tags=["keys"],
+        summary="Replace a key",
+        responses=_refusals(403, 404, 422),
+    )
+    async def rotate_key(self, request: Request, key_id: KeyIdPath) -> IssuedKey:
+        """The key ends, everywhere within 60 s; the answer holds the one in its place."""
+        return await (await self._administrator(request)).rotate(key_id)
+
+    @api.delete(
+        "/v1/keys/{key_id}",
+        status_code=204,
+        tags=["keys"],
+        summary="Revoke a key",
+        responses=_refusals(403, 404, 422),
+    )
+    async def revoke_key(self, request: Request, key_id: KeyIdPath) -> None:
+        """Ends a key or a camera's token, everywhere within 60 s."""
+        await (await self._administrator(request)).revoke(key_id)
+
+    @api.get("/v1/audit", tags=["keys"], summary="The audit log", responses=_refusals(403, 422))
+    async def audit(
+        self,
+        request: Request,
+        tenant: TenantQuery = None,
+        after: AfterEntryQuery = "",
+        limit: LimitQuery = 100,
+    ) -> AuditPage:
+        """What was done with keys, or with a tenant's cameras where `tenant` is given."""
+        return await (await self._administrator(request)).audit(tenant, after, limit)
 
 
 IngressDeployment = serve.deployment()(IngressReplica)

@@ -6,11 +6,21 @@ from typing import Annotated
 
 from fastapi import Path, Query
 
+from clients.administration import KEY_ID_PATTERN, MAX_PAGE, TENANT_PATTERN
 from clients.protocol import MAX_DROPPED, MAX_SEQ, MaskMode
 from configs.ladder import Ladder
 from serving.problems import Invalid
 
 CameraId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="id from the registration")]
+KeyIdPath = Annotated[str, Path(pattern=KEY_ID_PATTERN, description="what stands before the dot of a key")]
+TenantQuery = Annotated[str | None, Query(pattern=TENANT_PATTERN, description="only this tenant's")]
+AfterKeyQuery = Annotated[
+    str, Query(pattern=r"^([a-z0-9-]{0,63}/[A-Za-z0-9_-]{8,32})?$", description="`next` of the page before")
+]
+AfterEntryQuery = Annotated[
+    str, Query(pattern=r"^(\d{1,15}-\d{1,9})?$", description="`next` of the page before")
+]
+LimitQuery = Annotated[int, Query(ge=1, le=MAX_PAGE, description="entries on a page")]
 SeqPath = Annotated[int, Path(ge=0, le=MAX_SEQ, description="the segment's number, rising by camera")]
 ConfigurationQuery = Annotated[int, Query(ge=0, description="index on the bundle's ladder", examples=[42])]
 BundleQuery = Annotated[str, Query(max_length=128, description="id of the bundle that the camera works with")]

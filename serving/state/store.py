@@ -9,23 +9,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from clients.protocol import CameraPatch, CameraStatus, Registration, SegmentFormat
-from serving.problems import StateUnavailable
 from serving.state.averages import SMOOTHING
-
-PREFIX = "penance:"
-SCRIPTS = Path(__file__).parent
+from serving.state.connection import PREFIX, SCRIPTS, key_hash, reaching_redis
+from serving.state.registry import KeyRegistry
 
 BeginVerdict = Literal["go", "wait", "replay", "stale", "dropped", "missing"]
 CommitVerdict = Literal["committed", "replay", "stale", "dropped", "missing"]
@@ -82,19 +77,20 @@ class StateStore:
         self._answers_kept, self._lease_ms = answers_kept, round(lease_s * 1000)
         self._begin = self._redis.register_script((SCRIPTS / "begin.lua").read_text(encoding="utf-8"))
         self._commit = self._redis.register_script((SCRIPTS / "commit.lua").read_text(encoding="utf-8"))
+        self.keys = KeyRegistry(self._redis)
 
     async def close(self) -> None:
         await self._redis.aclose()
 
     async def ping(self) -> None:
-        async with _reaching_redis():
+        async with reaching_redis():
             await self._redis.ping()
 
     # Segments
 
     async def begin(self, camera: str, seq: int) -> Claim:
         """Claims a segment for `lease_s`, or says why it needs no work."""
-        async with _reaching_redis():
+        async with reaching_redis():
             reply = await self._begin(keys=_segment_keys(camera), args=[str(seq), self._lease_ms])
         verdict, *rest = reply
         if not rest:
@@ -105,13 +101,13 @@ class StateStore:
 
     async def renew(self, camera: str, seq: int) -> None:
         """Prolongs a claim while its segment is still being worked on."""
-        async with _reaching_redis():
+        async with reaching_redis():
             ends = round(time.time() * 1000) + self._lease_ms
             await self._redis.zadd(_segment_keys(camera)[2], {str(seq): ends}, xx=True)
 
     async def release(self, camera: str, seq: int) -> None:
         """Ends a claim without a commit, so that the next try need not wait for the lease."""
-        async with _reaching_redis():
+        async with reaching_redis():
             await self._redis.zadd(_segment_keys(camera)[2], {str(seq): 0}, xx=True)
 
     async def commit(self, camera: str, commit: Commit) -> tuple[CommitVerdict, str]:
@@ -131,7 +127,7 @@ class StateStore:
             "" if commit.embedding is None else json.dumps([float(exact(x)) for x in commit.embedding]),
             ",".join(f"{seq}:{exact(cost)}" for seq, cost in commit.dropped),
         ]
-        async with _reaching_redis():
+        async with reaching_redis():
             verdict, answer = await self._commit(keys=_segment_keys(camera), args=arguments)
         return verdict, answer
 
@@ -140,7 +136,7 @@ class StateStore:
     async def register(self, tenant: str, camera: str, registration: Registration) -> str:
         """Creates a camera under its name, or updates the one that has it; returns its id."""
         names = f"{PREFIX}tenant:{tenant}:cameras"
-        async with _reaching_redis():
+        async with reaching_redis():
             if not await self._redis.hsetnx(names, registration.name, camera):
                 camera = await self._redis.hget(names, registration.name) or camera
             key = _camera_key(camera)
@@ -155,12 +151,12 @@ class StateStore:
         if patch.target_miou is not None:
             fields["target_miou"] = exact(patch.target_miou)
         if fields:
-            async with _reaching_redis():
+            async with reaching_redis():
                 await self._redis.hset(_camera_key(camera), mapping=fields)
 
     async def status(self, camera: str) -> CameraStatus | None:
         """Everything but the embedding; None for an unknown camera."""
-        async with _reaching_redis():
+        async with reaching_redis():
             found: dict[str, str] = await self._redis.hgetall(_camera_key(camera))
         if "name" not in found:
             return None
@@ -187,51 +183,39 @@ class StateStore:
 
     async def owner(self, camera: str) -> str | None:
         """The tenant a camera belongs to; None for an unknown camera."""
-        async with _reaching_redis():
+        async with reaching_redis():
             owner: str | None = await self._redis.hget(_camera_key(camera), "tenant")
         return owner
 
     async def delete(self, tenant: str, camera: str) -> None:
         """Forgets a camera, its state and its token."""
-        async with _reaching_redis():
+        async with reaching_redis():
             name, token = await self._redis.hmget(_camera_key(camera), "name", "token_id")
             if name:
                 await self._redis.hdel(f"{PREFIX}tenant:{tenant}:cameras", name)
             if token:
-                await self._redis.delete(_token_key(token))
+                await self._redis.delete(key_hash(token))
             await self._redis.delete(*_segment_keys(camera))
 
     # Keys
 
     async def store_key(self, key_id: str, fields: dict[str, str]) -> None:
-        async with _reaching_redis():
-            await self._redis.hset(_token_key(key_id), mapping=fields)
+        async with reaching_redis():
+            await self._redis.hset(key_hash(key_id), mapping=fields)
 
     async def read_key(self, key_id: str) -> dict[str, str]:
         """The stored fields of a key; empty for an unknown one."""
-        async with _reaching_redis():
-            fields: dict[str, str] = await self._redis.hgetall(_token_key(key_id))
+        async with reaching_redis():
+            fields: dict[str, str] = await self._redis.hgetall(key_hash(key_id))
         return fields
 
     async def replace_camera_token(self, camera: str, key_id: str) -> None:
         """Makes `key_id` the camera's only token."""
-        async with _reaching_redis():
+        async with reaching_redis():
             old = await self._redis.hget(_camera_key(camera), "token_id")
             await self._redis.hset(_camera_key(camera), "token_id", key_id)
             if old and old != key_id:
-                await self._redis.delete(_token_key(old))
-
-
-@asynccontextmanager
-async def _reaching_redis() -> AsyncIterator[None]:
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        raise StateUnavailable(
-            f"The state store did not answer ({type(error).__name__}); nothing was counted. "
-            "Send the same segment again.",
-            retry_after_s=1,
-        ) from error
+                await self._redis.delete(key_hash(old))
 
 
 def _camera_key(camera: str) -> str:
@@ -240,10 +224,6 @@ def _camera_key(camera: str) -> str:
 
 def _segment_keys(camera: str) -> list[str]:
     return [_camera_key(camera), f"{PREFIX}{{{camera}}}:answers", f"{PREFIX}{{{camera}}}:open"]
-
-
-def _token_key(key_id: str) -> str:
-    return f"{PREFIX}key:{key_id}"
 
 
 def _format_fields(segment: SegmentFormat) -> dict[str, Any]:

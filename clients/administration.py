@@ -1,0 +1,80 @@
+"""Messages of administration: keys and the log of what was done with them.
+
+Times are Unix seconds. A key's secret travels once, in the answer that made it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from clients.protocol import Message
+
+Scope = Literal["tenant", "read-only", "camera", "operator"]
+TENANT_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
+KEY_ID_PATTERN = r"^[A-Za-z0-9_-]{8,32}$"
+MAX_PAGE = 500
+
+TenantName = Annotated[str, Field(pattern=TENANT_PATTERN)]
+
+
+class NewKey(Message):
+    """Body of `POST /v1/keys`. A tenant exists as soon as it has a key; an operator has no tenant."""
+
+    tenant: TenantName | None = None
+    scope: Literal["tenant", "read-only", "operator"] = "tenant"
+    label: str = Field("", max_length=128, pattern=r"^[\w .:@/+-]*$", description="for people")
+
+    @model_validator(mode="after")
+    def _has_a_tenant_unless_operator(self) -> NewKey:
+        if (self.tenant is None) != (self.scope == "operator"):
+            raise ValueError("name a tenant for a tenant's or read-only key, and none for an operator's")
+        return self
+
+
+class KeyInfo(Message):
+    """What is known of a key; its secret is not."""
+
+    id: str
+    tenant: str | None = Field(description="null for an operator's key")
+    scope: Scope
+    label: str
+    created_at: float | None = Field(description="null for keys older than this record")
+    revoked_at: float | None = None
+
+
+class IssuedKey(Message):
+    """A new key, shown once."""
+
+    id: str
+    key: str = Field(description="id.secret")
+    tenant: str | None
+    scope: Scope
+    label: str
+
+
+class KeyPage(Message):
+    """Keys in the order of tenant and id."""
+
+    keys: tuple[KeyInfo, ...]
+    next: str | None = Field(description="`after` of the next page; null on the last")
+
+
+class AuditEntry(Message):
+    """One administrative act."""
+
+    id: str = Field(description="rises with time")
+    at: float
+    actor: str = Field(description="id of the key that did it, or offline:user")
+    act: str = Field(examples=["key.create", "key.rotate", "camera.delete"])
+    tenant: str | None
+    subject: str = Field(description="id of the key or camera")
+    detail: str = Field(description="the new key's scope, or the id that a rotation gave")
+
+
+class AuditPage(Message):
+    """Acts, the oldest first."""
+
+    entries: tuple[AuditEntry, ...]
+    next: str | None = Field(description="`after` of the next page; null on the last")

@@ -1,0 +1,1 @@
+"""Administration: keys and their audit log, over Redis or over HTTP."""

@@ -1,0 +1,75 @@
+"""Creates, lists, rotates and revokes keys: the one home of these acts, for the ingress and for
+`penance-admin` without a server. Each act is logged in the transaction that does it.
+"""
+
+from __future__ import annotations
+
+from clients.administration import AuditEntry, AuditPage, IssuedKey, KeyInfo, KeyPage, NewKey
+from serving.keys import Principal, key_fields, new_key
+from serving.problems import Invalid, NotFound
+from serving.state.store import StateStore
+
+NO_KEY = "There is no such key in force. List those there are with GET /v1/keys."
+
+
+class Administrator:
+    """Acts in the name of `actor`: a key's id, or `offline:user`."""
+
+    def __init__(self, store: StateStore, actor: str) -> None:
+        self._keys, self._actor = store.keys, actor
+
+    async def create(self, wanted: NewKey) -> IssuedKey:
+        """A new key; the only time its secret is seen."""
+        key, key_id, sha256 = new_key()
+        principal = Principal(wanted.tenant or "", wanted.scope)
+        await self._keys.add(key_id, key_fields(principal, sha256, wanted.label), self._actor)
+        return IssuedKey(id=key_id, key=key, tenant=wanted.tenant, scope=wanted.scope, label=wanted.label)
+
+    async def rotate(self, key_id: str) -> IssuedKey:
+        """Ends a key and issues another in its place. Raises `NotFound`, or `Invalid` for a camera's."""
+        key, new_id, sha256 = new_key()
+        ending = await self._keys.end(key_id, self._actor, (new_id, sha256))
+        if ending.verdict == "missing":
+            raise NotFound(NO_KEY)
+        if ending.verdict == "camera":
+            raise Invalid("A camera's token is not rotated. Register the camera again: it gets a new one.")
+        return IssuedKey.model_validate(
+            {"id": new_id, "key": key, "tenant": ending.tenant or None, "scope": ending.scope}
+            | {"label": ending.label}
+        )
+
+    async def revoke(self, key_id: str) -> None:
+        """Ends a key or a camera's token, everywhere within 60 s. Raises `NotFound`."""
+        if (await self._keys.end(key_id, self._actor)).verdict == "missing":
+            raise NotFound(NO_KEY)
+
+    async def list(self, tenant: str | None, after: str, limit: int) -> KeyPage:
+        """One page of keys, revoked ones among them; of all tenants where `tenant` is None."""
+        found = await self._keys.list(tenant, after, limit)
+        keys = tuple(
+            KeyInfo.model_validate(
+                {
+                    "id": name.partition("/")[2],
+                    "tenant": fields["tenant"] or None,
+                    "scope": fields["scope"],
+                    "label": fields.get("label", ""),
+                    "created_at": fields.get("created_at"),
+                    "revoked_at": fields.get("revoked_at"),
+                }
+            )
+            for name, fields in found
+            if fields
+        )
+        return KeyPage(keys=keys, next=found[-1][0] if len(found) == limit else None)
+
+    async def audit(self, tenant: str | None, after: str, limit: int) -> AuditPage:
+        """One page of a tenant's log, or of the operators' where `tenant` is None."""
+        found = await self._keys.log(tenant, after, limit)
+        entries = tuple(
+            AuditEntry.model_validate(
+                {**fields, "id": number, "at": int(number.partition("-")[0]) / 1e3}
+                | {"tenant": fields["tenant"] or None}
+            )
+            for number, fields in found
+        )
+        return AuditPage(entries=entries, next=found[-1][0] if len(found) == limit else None)

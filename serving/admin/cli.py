@@ -1,0 +1,175 @@
+"""`penance-admin`: keys and their audit log on the command line, against Redis itself or over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from clients.administration import KEY_ID_PATTERN, MAX_PAGE
+
+if TYPE_CHECKING:
+    from serving.admin.administrator import Administrator
+    from serving.admin.remote import RemoteAdministrator
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
+
+KeyId = Annotated[str, typer.Argument(help="what stands before the dot of the key")]
+Tenant = Annotated[str | None, typer.Option(help="only this tenant's")]
+Result = TypeVar("Result")
+
+
+class IssuedScope(StrEnum):
+    """What a key made here may be good for; camera tokens come from registering a camera."""
+
+    TENANT = "tenant"
+    READ_ONLY = "read-only"
+    OPERATOR = "operator"
+
+
+@app.callback()
+def main_options(
+    context: typer.Context,
+    server: Annotated[str | None, typer.Option(envvar="PENANCE_SERVER", help="act over HTTP there")] = None,
+    key: Annotated[
+        str | None, typer.Option(envvar="PENANCE_OPERATOR_KEY", help="an operator's key, for --server")
+    ] = None,
+) -> None:
+    """Administer tenants' keys.
+
+    Without --server it acts on the database itself: REDIS_URL, or the one in the state folder while the
+    application runs. That is how the first operator's key is made.
+    """
+    if (server is None) != (key is None):
+        raise typer.BadParameter("acting over HTTP takes both --server and --key (an operator's key)")
+    context.obj = None if server is None or key is None else (server, key)
+
+
+@app.command()
+def create(
+    context: typer.Context,
+    tenant: Annotated[str | None, typer.Argument(help="whose key; none for an operator's")] = None,
+    scope: Annotated[IssuedScope, typer.Option(help="what the key is good for")] = IssuedScope.TENANT,
+    label: Annotated[str, typer.Option(help="for people: who holds it")] = "",
+) -> None:
+    """Creates a key and prints it, this once. A tenant exists as soon as it has one."""
+    from pydantic import ValidationError
+
+    from clients.administration import NewKey
+
+    try:
+        wanted = NewKey.model_validate({"tenant": tenant, "scope": scope.value, "label": label})
+    except ValidationError as error:
+        raise typer.BadParameter("; ".join(fault["msg"] for fault in error.errors())) from error
+    typer.echo(_run(context, lambda administrator: administrator.create(wanted)).key)
+
+
+@app.command("list")
+def list_keys(context: typer.Context, tenant: Tenant = None) -> None:
+    """Lists keys, one a line: id, tenant, scope, state, label."""
+
+    async def lines(administrator: Administrator | RemoteAdministrator) -> None:
+        after: str | None = ""
+        while after is not None:
+            page = await administrator.list(tenant, after, MAX_PAGE)
+            for key in page.keys:
+                state = "in force" if key.revoked_at is None else "revoked"
+                typer.echo("\t".join((key.id, key.tenant or "-", key.scope, state, key.label)))
+            after = page.next
+
+    _run(context, lines)
+
+
+@app.command()
+def rotate(context: typer.Context, key_id: KeyId) -> None:
+    """Ends a key and prints the one in its place, this once."""
+    _check(key_id)
+    typer.echo(_run(context, lambda administrator: administrator.rotate(key_id)).key)
+
+
+@app.command()
+def revoke(context: typer.Context, key_id: KeyId) -> None:
+    """Ends a key or a camera's token, everywhere within 60 s."""
+    _check(key_id)
+    _run(context, lambda administrator: administrator.revoke(key_id))
+
+
+@app.command()
+def audit(context: typer.Context, tenant: Tenant = None) -> None:
+    """Prints what was done with keys, or with a tenant's cameras, one act a line as JSON."""
+
+    async def lines(administrator: Administrator | RemoteAdministrator) -> None:
+        after: str | None = ""
+        while after is not None:
+            page = await administrator.audit(tenant, after, MAX_PAGE)
+            for entry in page.entries:
+                typer.echo(entry.model_dump_json())
+            after = page.next
+
+    _run(context, lines)
+
+
+def _check(key_id: str) -> None:
+    """Refuses what is no id, above all a whole key, before it travels anywhere."""
+    if re.fullmatch(KEY_ID_PATTERN, key_id) is None:
+        raise typer.BadParameter("give the key's id: what stands before its dot")
+
+
+def _run(
+    context: typer.Context, act: Callable[[Administrator | RemoteAdministrator], Awaitable[Result]]
+) -> Result:
+    """Does one act; refusals end the command with one line."""
+    from serving.admin.remote import RemoteError
+    from serving.problems import RequestProblem, StateUnavailable
+
+    async def done() -> Result:
+        async with _administrator(context.obj) as administrator:
+            return await act(administrator)
+
+    try:
+        return asyncio.run(done())
+    except StateUnavailable as error:
+        typer.echo(
+            "penance-admin: the database does not answer. Start the application (serve run serving.app) or "
+            "set REDIS_URL to the Redis it uses; or act over HTTP with --server and --key.",
+            err=True,
+        )
+        raise typer.Exit(1) from error
+    except (RequestProblem, RemoteError) as error:
+        typer.echo(f"penance-admin: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+@asynccontextmanager
+async def _administrator(
+    remote: tuple[str, str] | None,
+) -> AsyncIterator[Administrator | RemoteAdministrator]:
+    if remote is not None:
+        from serving.admin.remote import RemoteAdministrator
+
+        async with RemoteAdministrator(*remote) as administrator:
+            yield administrator
+        return
+    from configs.settings import Settings
+    from serving.admin.administrator import Administrator
+    from serving.state.embedded import EmbeddedServer
+    from serving.state.store import StateStore
+
+    settings = Settings()
+    url = settings.redis_url or EmbeddedServer(settings.state_directory).url
+    store = StateStore(url, settings.answers_kept, settings.lease_s)
+    try:
+        yield Administrator(store, f"offline:{getpass.getuser()}")
+    finally:
+        await store.close()
+
+
+def main() -> None:
+    """Entry point of `penance-admin`."""
+    app()

@@ -1,0 +1,69 @@
+"""The acts of `Administrator` over HTTP, with an operator's key."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import httpx
+from pydantic import ValidationError
+
+from clients.administration import AuditPage, IssuedKey, KeyPage, NewKey
+from clients.protocol import Problem
+
+TIMEOUT_S = 30.0
+
+
+class RemoteError(RuntimeError):
+    """The server refused or cannot be reached; the message says why."""
+
+
+class RemoteAdministrator:
+    """An asynchronous context manager that speaks to one server."""
+
+    def __init__(self, server: str, key: str) -> None:
+        self._http = httpx.AsyncClient(
+            base_url=server, headers={"Authorization": f"Bearer {key}"}, timeout=TIMEOUT_S
+        )
+
+    async def __aenter__(self) -> RemoteAdministrator:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    async def create(self, wanted: NewKey) -> IssuedKey:
+        return IssuedKey.model_validate_json(await self._send("POST", "/v1/keys", json=wanted.model_dump()))
+
+    async def rotate(self, key_id: str) -> IssuedKey:
+        return IssuedKey.model_validate_json(await self._send("POST", f"/v1/keys/{key_id}/rotate"))
+
+    async def revoke(self, key_id: str) -> None:
+        await self._send("DELETE", f"/v1/keys/{key_id}")
+
+    async def list(self, tenant: str | None, after: str, limit: int) -> KeyPage:
+        return KeyPage.model_validate_json(await self._page("/v1/keys", tenant, after, limit))
+
+    async def audit(self, tenant: str | None, after: str, limit: int) -> AuditPage:
+        return AuditPage.model_validate_json(await self._page("/v1/audit", tenant, after, limit))
+
+    async def _page(self, path: str, tenant: str | None, after: str, limit: int) -> bytes:
+        own = {} if tenant is None else {"tenant": tenant}
+        return await self._send("GET", path, params={"after": after, "limit": str(limit)} | own)
+
+    async def _send(
+        self, method: str, path: str, *, json: object = None, params: dict[str, str] | None = None
+    ) -> bytes:
+        try:
+            answer = await self._http.request(method, path, json=json, params=params)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise RemoteError(f"{self._http.base_url} cannot be reached: {error}") from error
+        if answer.is_success:
+            return answer.content
+        try:
+            raise RemoteError(
+                f"refused, {answer.status_code}: {Problem.model_validate_json(answer.content).detail}"
+            )
+        except ValidationError as error:
+            raise RemoteError(f"{self._http.base_url} answered {answer.status_code}: no Penance?") from error

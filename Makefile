@@ -29,7 +29,7 @@ demo: setup ## start the application and stream a scene (and VIDEO=path); writes
 test: check ## all tests, lint and types
 	@$(BIN)/pytest -q
 
-test-fast: setup ## the tests that need no whole application; under two minutes
+test-fast: setup ## the tests that need no whole application and no whole family
 	@$(BIN)/pytest -q -m "not slow"
 
 check: setup ## lint, format and types

@@ -24,6 +24,8 @@ from serving.vss.architecture import Architecture, ResNet
 from serving.vss.pspnet import PSPNet
 from serving.vss.weights import load_network, read_network
 
+pytestmark = pytest.mark.slow
+
 SHORT = {"steps": 2, "warmup": 1, "average_decay": 0.5}
 
 

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from clients.errors import SourceError
-from rl.profiles.clips import open_clip, video_files
-from rl.profiles.index import ClipIndex, IndexedClip, IndexFault, Split
+from rl.profiles.clips import video_files
+from rl.profiles.index import ClipIndex, IndexedClip, IndexFault, Split, index_clip
 
 
 def select_videos(
@@ -53,22 +52,9 @@ def _take(
     for path in pool:
         if len(clips) == len(splits):
             break
-        try:
-            found = open_clip(path)
-        except SourceError as error:
-            notify(f"left out: {error}")
-            continue
-        clips.append(
-            IndexedClip(
-                name=path.stem,
-                file=str(path.resolve()),
-                drive=path.stem,
-                split=splits[len(clips)],
-                width=found.native_size[0],
-                height=found.native_size[1],
-                fps=found.native_fps,
-            )
-        )
+        clip = index_clip(path, path.stem, splits[len(clips)], notify)
+        if clip is not None:
+            clips.append(clip)
     if len(clips) < len(splits):
         asked = ", ".join(f"{count} for {split}" for split, count in wanted.items())
         raise IndexFault(f"{root} holds {len(clips)} usable videos where {asked} were asked for")

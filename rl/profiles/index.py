@@ -109,6 +109,24 @@ class ClipIndex:
         return [clip for clip in self.clips if clip.split in splits]
 
 
+def index_clip(path: Path, drive: str, split: Split, notify: Callable[[str], None]) -> IndexedClip | None:
+    """A video as the index has it; `notify` hears why where it cannot be opened."""
+    try:
+        found = open_clip(path)
+    except SourceError as error:
+        notify(f"left out: {error}")
+        return None
+    return IndexedClip(
+        name=path.stem,
+        file=str(path.resolve()),
+        drive=drive,
+        split=split,
+        width=found.native_size[0],
+        height=found.native_size[1],
+        fps=found.native_fps,
+    )
+
+
 def index_folder(
     folder: Path, drives: Drives, notify: Callable[[str], None], default: Split = "test"
 ) -> ClipIndex:
@@ -118,23 +136,10 @@ def index_folder(
     for path in video_files(folder):
         drive = drives.of(path.stem)
         parts = path.relative_to(folder).parent.parts
-        split = drive.split or next((s for s in SPLITS if s in (folder.name, *parts)), default)
-        try:
-            found = open_clip(path)
-        except SourceError as error:
-            notify(f"left out: {error}")
-            continue
-        clips.append(
-            IndexedClip(
-                name=path.stem,
-                file=str(path.resolve()),
-                drive=drive.name,
-                split=split,
-                width=found.native_size[0],
-                height=found.native_size[1],
-                fps=found.native_fps,
-            )
-        )
+        split: Split = drive.split or next((s for s in SPLITS if s in (folder.name, *parts)), default)
+        clip = index_clip(path, drive.name, split, notify)
+        if clip is not None:
+            clips.append(clip)
     return ClipIndex(clips)
 
 

@@ -136,8 +136,8 @@ def index_folder(
     for path in video_files(folder):
         drive = drives.of(path.stem)
         parts = path.relative_to(folder).parent.parts
-        split: Split = drive.split or next((s for s in SPLITS if s in (folder.name, *parts)), default)
-        clip = index_clip(path, drive.name, split, notify)
+        named: Split = next((s for s in SPLITS if s in (folder.name, *parts)), default)
+        clip = index_clip(path, drive.name, drive.split or named, notify)
         if clip is not None:
             clips.append(clip)
     return ClipIndex(clips)

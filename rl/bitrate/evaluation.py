@@ -46,9 +46,7 @@ def clips_with_rate(
     """The clips of a folder for a timing: over the usual rate, only those that have that many frames.
     Of each at most `segments`, from its start, so that they follow one another. Raises `SourceError`."""
     found = find_clips(folder, None, notify, timing)
-    if timing.fps > TIMINGS[0].fps:
-        found = [clip for clip in found if clip.format.frames == timing.frames]
-    return [replace(clip, chosen=clip.chosen[:segments]) for clip in found]
+    return [replace(clip, chosen=clip.chosen[:segments]) for clip in found if clip.keeps_the_rate]
 
 
 def _evaluate_timing(

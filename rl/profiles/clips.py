@@ -31,6 +31,11 @@ class Clip:
     timing: SegmentTiming = TIMINGS[0]
 
     @property
+    def keeps_the_rate(self) -> bool:
+        """Whether it is as fast as its timing asks; the usual rate is for slower clips too."""
+        return self.timing.fps <= TIMINGS[0].fps or self.format.frames == self.timing.frames
+
+    @property
     def name(self) -> str:
         return self.path.stem
 

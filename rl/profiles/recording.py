@@ -20,7 +20,7 @@ from rich.console import Console
 
 from clients.errors import SourceError
 from configs.bundle import Bundle
-from configs.timing import TIMINGS, SegmentTiming
+from configs.timing import SegmentTiming
 from rl.processor import describe_processor
 from rl.profiles.clips import Clip, ClipSegment, open_clip, read_segments
 from rl.profiles.evaluation import load_networks
@@ -136,7 +136,7 @@ def open_timed(path: Path, timing: SegmentTiming) -> Clip | None:
         clip = open_clip(path, None, timing)
     except SourceError:
         return None
-    return None if timing.fps > TIMINGS[0].fps and clip.format.frames < timing.frames else clip
+    return clip if clip.keeps_the_rate else None
 
 
 def missing_runs(

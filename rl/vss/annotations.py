@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 import configs
-from rl.vss.datasets import IGNORE, UNLABELLED_WIDTH, LabelledImage
+from rl.vss.datasets import IGNORE, LabelledImage, frame_name, narrowed
 from serving.vss.classes import STREET_CLASSES
 
 ANNOTATIONS = Path(configs.__file__).with_name("recipes") / "annotations"
@@ -29,6 +29,9 @@ SCENE_FRAMES = 41  # whose median is the scene without what moves
 MOVED = 22  # grey levels that a pixel must differ by from that scene
 LIGHT = 30  # pixels over which a difference is the light's, not a thing's
 SHADOW = 0.4  # darker than the scene, but by no more than this share, and of its colour: a shadow, ignored
+WITHOUT_SPECKS = (ImageFilter.MinFilter(3), ImageFilter.MaxFilter(3))
+WITHOUT_HOLES = (ImageFilter.MaxFilter(7), ImageFilter.MinFilter(7))  # as a windscreen of the road's colour
+RIM = ImageFilter.MaxFilter(5)
 
 Frame = NDArray[np.uint8]
 
@@ -124,7 +127,7 @@ def annotated_frames(clip: Path, annotation: Annotation, frames_a_second: float)
     times = np.array(list(frames))
     if not annotation.static:
         return [
-            LabelledImage(_name(clip, at), frames[at], paint(drawn.regions, frames[at].shape[:2]))
+            LabelledImage(frame_name(clip, at), frames[at], paint(drawn.regions, frames[at].shape[:2]))
             for drawn in annotation.frames
             for at in [float(times[np.abs(times - (drawn.at or 0)).argmin()])]
         ]
@@ -134,25 +137,18 @@ def annotated_frames(clip: Path, annotation: Annotation, frames_a_second: float)
     wanted = np.arange(0, times[-1] + 1e-6, 1 / frames_a_second)
     chosen = dict.fromkeys(float(times[np.abs(times - at).argmin()]) for at in wanted)
     return [
-        LabelledImage(_name(clip, at), frames[at], with_movement(still, moving, frames[at], scene))
+        LabelledImage(frame_name(clip, at), frames[at], with_movement(still, moving, frames[at], scene))
         for at in chosen
     ]
 
 
-def _name(clip: Path, at: float) -> str:
-    return f"{clip.stem}_{round(at * 1000)}"
-
-
 def timed_frames(clip: Path) -> Iterator[tuple[float, Frame]]:
-    """(seconds, frame) of a whole clip, at most `UNLABELLED_WIDTH` wide."""
+    """(seconds, frame) of a whole clip, as `narrowed` gives it."""
     with av.open(str(clip)) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         for frame in container.decode(stream):
-            share = min(1.0, UNLABELLED_WIDTH / frame.width)
-            width, height = round(frame.width * share), round(frame.height * share)
-            image = frame.to_ndarray(width=width, height=height, format="rgb24")
-            yield frame.time or 0.0, image.astype(np.uint8, copy=False)
+            yield frame.time or 0.0, narrowed(frame)
 
 
 def static_scene(frames: Sequence[Frame]) -> Frame:
@@ -184,8 +180,8 @@ def with_movement(still: Frame, moving: Frame, frame: Frame, scene: Frame) -> Fr
     ratio = (now.mean(2) + 1) / (then.mean(2) + 1)
     tint = np.abs(now / (now.sum(2, keepdims=True) + 1) - then / (then.sum(2, keepdims=True) + 1)).max(2)
     shadow = differs & (ratio < 1) & (ratio > 1 - SHADOW) & (tint < 0.02)
-    body = _closed(_opened(differs & ~shadow))
-    labels = np.where(_grown(differs | body, 5), IGNORE, still)
+    body = _filtered(differs & ~shadow, *WITHOUT_SPECKS, *WITHOUT_HOLES)
+    labels = np.where(_filtered(differs | body, RIM), IGNORE, still)
     return np.where(body, moving, labels).astype(np.uint8)
 
 
@@ -205,17 +201,8 @@ def _blurred(frame: Frame, radius: float) -> NDArray[np.float32]:
     return np.asarray(Image.fromarray(frame).filter(ImageFilter.GaussianBlur(radius))).astype(np.float32)
 
 
-def _grown(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
-    return np.asarray(Image.fromarray(mask.astype(np.uint8) * 255).filter(ImageFilter.MaxFilter(size))) > 0
-
-
-def _opened(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Without specks."""
+def _filtered(mask: NDArray[np.bool_], *filters: ImageFilter.Filter) -> NDArray[np.bool_]:
     image = Image.fromarray(mask.astype(np.uint8) * 255)
-    return np.asarray(image.filter(ImageFilter.MinFilter(3)).filter(ImageFilter.MaxFilter(3))) > 0
-
-
-def _closed(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Without the small holes that a windscreen of the road's colour leaves."""
-    image = Image.fromarray(mask.astype(np.uint8) * 255)
-    return np.asarray(image.filter(ImageFilter.MaxFilter(7)).filter(ImageFilter.MinFilter(7))) > 0
+    for one in filters:
+        image = image.filter(one)
+    return np.asarray(image) > 0

@@ -139,11 +139,19 @@ def _frames_at_rate(clip: Path, frames_a_second: float) -> list[LabelledImage]:
         for frame in container.decode(stream):
             if frame.time is None or frame.time < len(examples) / frames_a_second:
                 continue
-            share = min(1.0, UNLABELLED_WIDTH / frame.width)
-            width, height = round(frame.width * share), round(frame.height * share)
-            image = frame.to_ndarray(width=width, height=height, format="rgb24").astype(np.uint8, copy=False)
-            examples.append(LabelledImage(f"{clip.stem}_{round(frame.time * 1000)}", image, nothing))
+            examples.append(LabelledImage(frame_name(clip, frame.time), narrowed(frame), nothing))
     return examples
+
+
+def frame_name(clip: Path, seconds: float) -> str:
+    return f"{clip.stem}_{round(seconds * 1000)}"
+
+
+def narrowed(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """(height, width, 3) RGB, at most `UNLABELLED_WIDTH` wide."""
+    share = min(1.0, UNLABELLED_WIDTH / frame.width)
+    width, height = round(frame.width * share), round(frame.height * share)
+    return frame.to_ndarray(width=width, height=height, format="rgb24").astype(np.uint8, copy=False)
 
 
 class FolderOfLabels(Sequence[LabelledImage]):

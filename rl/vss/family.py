@@ -3,8 +3,7 @@
 Variant 0 starts from ImageNet's weights. After a first pass on labels alone it gives every frame soft
 labels, also those of clips without any, and goes on with both. Each pruned variant starts from the one
 before it, anneals its channel masks, loses the masked channels and is fine-tuned, always towards what
-variant 0 says. Everything lies in one run directory; what is finished there is not done
-again.
+variant 0 says. Everything lies in one run directory; what is finished there is not done again.
 """
 
 from __future__ import annotations
@@ -82,10 +81,10 @@ class FamilyData:
             names |= {clip.stem for clip in (self.root / "clips" / "train").glob("*.mp4")}
         return names - set(self.recipe.validation_drives)
 
-    def taught(self, teacher: PSPNet, frames_a_second: float, directory: Path) -> TrainingData:
+    def taught(self, teacher: PSPNet, directory: Path) -> TrainingData:
         """Training images and unlabelled frames of the same drives, with the teacher's soft labels; those
         that were drawn by hand stay as they are."""
-        data = self.with_unlabelled(frames_a_second)
+        data = self.with_unlabelled
         pools = {"camvid": data.camvid, "streets": data.streets, "unlabelled": data.unlabelled}
         taught = {
             name: with_soft_labels(pool, teacher, directory / name, f"soft labels: {name}")
@@ -93,13 +92,16 @@ class FamilyData:
         }
         return replace(data, **taught)
 
-    def with_unlabelled(self, frames_a_second: float) -> TrainingData:
+    @cached_property
+    def with_unlabelled(self) -> TrainingData:
         """Training images, and frames of the same drives but those that were drawn by hand altogether."""
-        drawn = static_clips() if self.recipe.shares.annotated else []
-        without = {*self.recipe.validation_drives, *drawn}
-        return replace(
-            self.training, unlabelled=load_unlabelled(self.root, "train", frames_a_second, without)
-        )
+        recipe = self.recipe
+        if not recipe.shares.unlabelled:
+            return self.training
+        drawn = static_clips() if recipe.shares.annotated else []
+        rate = recipe.teacher.frames_a_second if recipe.teacher else 1.0
+        frames = load_unlabelled(self.root, "train", rate, {*recipe.validation_drives, *drawn})
+        return replace(self.training, unlabelled=frames)
 
     @cached_property
     def validation(self) -> list[LabelledImage]:
@@ -184,14 +186,13 @@ def _train_dense(recipe: FamilyRecipe, data: FamilyData, directory: Path, start:
     if recipe.teacher is not None:
         run = TrainingRun(recipe, training, data.validate, directory / "teacher")
         begun = run.dense(begun, recipe.teacher.schedule)
-        training = data.taught(begun, recipe.teacher.frames_a_second, directory / "soft")
+        training = data.taught(begun, directory / "soft")
     return TrainingRun(recipe, training, data.validate, directory / "variant0").dense(begun, recipe.dense)
 
 
 def _crops_for_pruning(recipe: FamilyRecipe, data: FamilyData, dense: PSPNet, directory: Path) -> BatchSource:
-    frames_a_second = recipe.teacher.frames_a_second if recipe.teacher else 1.0
     teacher = ready(copy.deepcopy(dense), REFERENCE, torch.get_num_threads())
-    return stored_crops(data.with_unlabelled(frames_a_second), recipe, teacher, directory / "crops")
+    return stored_crops(data.with_unlabelled, recipe, teacher, directory / "crops")
 
 
 def begin(recipe: FamilyRecipe, start: PSPNet | None) -> PSPNet:

@@ -84,7 +84,7 @@ def remove_channels(network: PSPNet, kept: Mapping[str, Tensor]) -> PSPNet:
         source = modules[name]
         if isinstance(target, ConvNorm) and isinstance(source, ConvNorm):
             inputs = (
-                torch.tensor([0]) if source.depthwise else _read_indices(network.channels, source.reads, kept)
+                torch.tensor([0]) if source.depthwise else read_indices(network.channels, source.reads, kept)
             )
             _copy_slice(source, target, inputs, kept[source.writes])
     smaller.classifier.weight.copy_(network.classifier.weight[:, kept[network.last]])
@@ -94,7 +94,7 @@ def remove_channels(network: PSPNet, kept: Mapping[str, Tensor]) -> PSPNet:
     return smaller.train(network.training)
 
 
-def _read_indices(channels: ChannelPlan, reads: tuple[str, ...], kept: Mapping[str, Tensor]) -> Tensor:
+def read_indices(channels: ChannelPlan, reads: tuple[str, ...], kept: Mapping[str, Tensor]) -> Tensor:
     """Surviving input channels of a convolution that reads these groups one after the other."""
     offset, indices = 0, []
     for group in reads:

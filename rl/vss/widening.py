@@ -7,9 +7,9 @@ outputs are the same until training brings the new channels in (Chen et al. 2016
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
-from serving.vss.architecture import Architecture, ChannelPlan
+from rl.vss.removal import read_indices
+from serving.vss.architecture import Architecture
 from serving.vss.layers import ConvNorm
 from serving.vss.pspnet import PSPNet
 
@@ -27,13 +27,14 @@ def widened(network: PSPNet, architecture: Architecture) -> PSPNet:
             "cannot go on from that bundle's variant 0: expected the recipe's architecture, in every width "
             "at most as wide"
         )
+    old = {group: torch.arange(width) for group, width in network.channels.items()}
     for name, source in sources.items():
         target, outputs = targets[name], network.channels[source.writes]
         target.conv.weight[:outputs] = 0
         if source.depthwise:
             target.conv.weight[:outputs] = source.conv.weight
         else:
-            inputs = _old_inputs(network.channels, wider.channels, source.reads)
+            inputs = read_indices(wider.channels, source.reads, old)
             target.conv.weight[:outputs, inputs] = source.conv.weight
         statistics = target.norm.state_dict()
         for key, value in source.norm.state_dict().items():
@@ -48,12 +49,3 @@ def widened(network: PSPNet, architecture: Architecture) -> PSPNet:
 
 def _layers(network: PSPNet) -> dict[str, ConvNorm]:
     return {name: module for name, module in network.named_modules() if isinstance(module, ConvNorm)}
-
-
-def _old_inputs(before: ChannelPlan, after: ChannelPlan, reads: tuple[str, ...]) -> Tensor:
-    """Where a convolution that reads these groups one after the other finds the old channels."""
-    offset, indices = 0, []
-    for group in reads:
-        indices.append(torch.arange(before[group]) + offset)
-        offset += after[group]
-    return torch.cat(indices)

@@ -84,6 +84,13 @@ def tiny() -> Architecture:
     )
 
 
+@pytest.fixture
+def small_recipe(lite: FamilyRecipe, tiny: Architecture) -> FamilyRecipe:
+    """The lite recipe on a tiny network, two small crops a step, made in this process."""
+    changes = {"architecture": tiny, "crop": (32, 64), "oversampling": 1, "batch": 2}
+    return lite.model_copy(update={**changes, "compile": False, "loader_workers": 0})
+
+
 @pytest.fixture(scope="session")
 def lived_in() -> Callable[[PSPNet], PSPNet]:
     """Gives batch norms the uneven statistics of a trained network; in eval mode."""

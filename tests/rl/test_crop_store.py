@@ -12,7 +12,6 @@ from torch import Tensor
 from rl.vss.batches import TrainingData
 from rl.vss.crop_store import SEED, CropStore, stored_crops
 from rl.vss.recipe import Augmentation, FamilyRecipe, Shares
-from serving.vss.architecture import Architecture
 
 STRIDE = 4
 
@@ -34,20 +33,12 @@ class RedOrBlue:
 
 
 @pytest.fixture
-def recipe(lite: FamilyRecipe, tiny: Architecture) -> FamilyRecipe:
+def recipe(small_recipe: FamilyRecipe) -> FamilyRecipe:
     noisy = Augmentation(noise_share=1, h264_share=0, rescale_share=0, blur_share=0)
-    pruning = lite.pruning.model_copy(update={"crops": 6})
-    return lite.model_copy(
-        update={
-            "architecture": tiny,
-            "crop": (32, 64),
-            "batch": 2,
-            "loader_workers": 0,
-            "shares": Shares(camvid=1, streets=1),
-            "augmentation": noisy,
-            "pruning": pruning,
-        }
-    )
+    pruning = small_recipe.pruning.model_copy(update={"crops": 6})
+    shares = Shares(camvid=1, streets=1)
+    changes = {"oversampling": 2, "shares": shares, "augmentation": noisy, "pruning": pruning}
+    return small_recipe.model_copy(update=changes)
 
 
 @pytest.fixture

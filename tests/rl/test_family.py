@@ -76,7 +76,6 @@ def _time_once() -> Iterator[None]:
 def examples(
     paper: FamilyRecipe, made_up_data: TrainingData, tmp_path_factory: pytest.TempPathFactory
 ) -> FamilyData:
-    """Made up, but for the unlabelled frames, of which an empty folder has none."""
     data = FamilyData(tmp_path_factory.mktemp("nothing"), paper)
     few = made_up_data.streets[:1]
     vars(data).update(training=made_up_data, validation=few, camvid_test=few, streets_test=few)

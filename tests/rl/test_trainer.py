@@ -12,7 +12,6 @@ from rl.vss import trainer
 from rl.vss.batches import StepBatches, TrainingData
 from rl.vss.recipe import Augmentation, FamilyRecipe, Losses, Schedule
 from rl.vss.trainer import Objective, learning_rate, resized, train
-from serving.vss.architecture import Architecture
 from serving.vss.pspnet import PSPNet
 
 SCHEDULE = Schedule(steps=6, learning_rate=0.01, warmup=2, average_decay=0.5)
@@ -20,17 +19,8 @@ LOSSES = Losses(consistency=0.0, rarity=0.5)
 
 
 @pytest.fixture
-def recipe(lite: FamilyRecipe, tiny: Architecture) -> FamilyRecipe:
-    return lite.model_copy(
-        update={
-            "architecture": tiny,
-            "crop": (32, 64),
-            "oversampling": 1,
-            "batch": 2,
-            "compile": False,
-            "loader_workers": 0,
-        }
-    )
+def recipe(small_recipe: FamilyRecipe) -> FamilyRecipe:
+    return small_recipe
 
 
 def test_a_killed_run_goes_on_to_the_same_number_of_steps(

@@ -16,8 +16,8 @@ CARD = "README.md"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Which earlier bundle's variant 0 this one went on from, or, `kept`, is; `refined`: the pruned variants
-    too are that bundle's, trained further."""
+    """Which earlier bundle's variant 0 this one went on from, or, `kept`, is; `refined`: pruned variants too
+    are that bundle's, trained further."""
 
     bundle: str | None = None
     kept: bool = False
@@ -77,13 +77,20 @@ Every pruned variant started from the one before: ACoSP soft top-k channel masks
 """
 
 _REFINED = """
-Every pruned variant went on from the same bundle's, pruned by ACoSP (Ditschuneit & Otterbach 2022), with
-{finetune} steps of fine-tuning;
+Pruned variants of the channels that the recipe plans went on from that bundle's; every other one started
+from the one before: ACoSP soft top-k channel masks (Ditschuneit & Otterbach 2022) annealed over {anneal}
+steps, physical removal of the masked channels, {finetune} steps of fine-tuning;
 """
 
 _CROPS = """
 all on {crops:,} crops that they share, degraded like the others, towards what variant 0 says of the
 undegraded ones, beside the labels.
+"""
+
+_MUTUAL = """
+At the end all variants learnt from one another for {mutual} steps of such crops (Zhang et al. 2018):
+the pruned ones what variant 0 says, and variant 0, beside labels and its own earlier answers, what the pruned
+ones say together.
 """
 
 _ANNOTATED = """\
@@ -132,11 +139,12 @@ def model_card(
 
 def _made(recipe: FamilyRecipe, origin: Origin) -> str:
     """How the family was trained, as one paragraph."""
-    pruned = (_REFINED if origin.refined else _PRUNED) + _CROPS
+    pruned = (_REFINED if origin.refined else _PRUNED) + _CROPS + (_MUTUAL if recipe.mutual else "")
     text = _dense(recipe, origin) + pruned.format(
         anneal=recipe.pruning.anneal.steps,
         finetune=recipe.pruning.finetune.steps,
         crops=recipe.pruning.crops,
+        mutual=recipe.mutual.dense.steps if recipe.mutual else 0,
     )
     return textwrap.fill(" ".join(text.split()), 110)
 
@@ -144,7 +152,8 @@ def _made(recipe: FamilyRecipe, origin: Origin) -> str:
 def _dense(recipe: FamilyRecipe, origin: Origin) -> str:
     """How variant 0 was trained."""
     if origin.kept:
-        return f"Variant 0 is that of bundle {origin.bundle}, whose card says how it was made."
+        begun = "began as" if recipe.mutual else "is"
+        return f"Variant 0 {begun} that of bundle {origin.bundle}, whose card says how it was made."
     backbone = (
         "The backbone, EfficientNet-Lite0 (Apache-2.0), was pre-trained on ImageNet."
         if recipe.pretrained

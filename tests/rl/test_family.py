@@ -18,7 +18,7 @@ from rl.vss.bundling import make_bundle
 from rl.vss.evaluate import FRAME_SIZE, VariantFigures
 from rl.vss.family import FamilyData, begin, measured, train_family
 from rl.vss.model_card import Origin, model_card
-from rl.vss.recipe import FamilyRecipe
+from rl.vss.recipe import FamilyRecipe, Mutual, Schedule
 from rl.vss.sources import Source
 from serving.vss.architecture import Architecture, ResNet
 from serving.vss.pspnet import PSPNet
@@ -154,7 +154,7 @@ def test_the_model_card_names_figures_sources_and_licences(bundle: Bundle) -> No
     ("origin", "said"),
     [
         (Origin("lite-1"), "went on from that of bundle lite-1"),
-        (Origin("lite-1", kept=True), "is that of bundle"),
+        (Origin("lite-1", kept=True), "began as that of bundle"),
     ],
 )
 def test_the_model_card_says_where_variant_0_came_from(
@@ -164,6 +164,7 @@ def test_the_model_card_says_where_variant_0_came_from(
     card = " ".join(model_card(lite, rows, [], "a processor", origin).split())
     assert said in card
     assert ("ImageNet" in card) != origin.kept
+    assert "learnt from one another" in card
 
 
 def test_the_table_is_printed_without_data(tmp_path: Path, bundle: Bundle) -> None:
@@ -203,6 +204,22 @@ def test_pruned_variants_are_fine_tuned_further(
     for number, (network, before) in enumerate(zip(networks, kept, strict=True)):
         same = [a.equal(b) for a, b in zip(network.parameters(), before.parameters(), strict=True)]
         assert all(same) == (number == 0)
+
+
+def test_in_the_end_all_learn_from_one_another_and_other_channels_are_pruned_anew(
+    bundle: Bundle, paper: FamilyRecipe, examples: FamilyData, tmp_path: Path
+) -> None:
+    specs, schedule = load_ladder().variants, Schedule(**SHORT, learning_rate=0.001)
+    recipe = _short(paper).model_copy(update={"mutual": Mutual(dense=schedule, pruned=schedule, pull=1.0)})
+    kept = [load_network(bundle, number) for number in range(len(specs))]
+    kept[4] = kept[3]  # not what is planned for variant 4
+    networks = train_family(recipe, specs, examples, tmp_path, kept=kept)
+    assert (tmp_path / "mutual" / "checkpoint.pt").exists()
+    assert not (tmp_path / "variant3").exists()
+    assert (tmp_path / "variant4" / "anneal").exists()
+    for network, before, entry in zip(networks, kept, bundle.manifest.variants, strict=True):
+        assert network.channels == entry.channels
+        assert not network.head.norm.weight.equal(before.head.norm.weight)
 
 
 def test_variant_0_goes_on_from_a_narrower_one(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rl.adapter.fleet import Cameras, Fleet, Lags
+from rl.adapter.fleet import Fleet, Lags
 from rl.adapter.policies import Policy
 from rl.adapter.replay import Replay
 from rl.profiles.choice import optimal
@@ -17,7 +18,6 @@ from rl.profiles.miou import Floats
 PROMPT = Lags()
 """Every answer is there when the next segment is chosen for: the paper's setting."""
 
-HIGHEST_TARGET = 0.999
 Choices = NDArray[np.int64]  # (pairs, segments)
 
 
@@ -34,11 +34,9 @@ def play(
     policy: Policy,
     pairs: Sequence[Pair],
     lags: Lags = PROMPT,
-    margin: float = 0.0,
     seed: int = 0,
 ) -> Choices:
-    """(pairs, segments): what a policy chooses, clip after clip from its start. It is told the target plus
-    `margin`; it is judged by the target alone."""
+    """(pairs, segments): what a policy chooses, clip after clip from its start."""
     target = np.array([pair.target for pair in pairs])
     bandwidth = np.array([pair.bandwidth for pair in pairs])
     fleet = Fleet.over_runs(replay, target, bandwidth, lags, seed)
@@ -47,15 +45,10 @@ def play(
     under_way = np.ones(fleet.cameras, np.bool_)
     while under_way.any():
         cameras = fleet.look()
-        chosen = policy.choose(_told(cameras, margin))
+        chosen = policy.choose(cameras)
         choices[pair_of[under_way], cameras.rows[under_way]] = chosen[under_way]
         under_way &= ~fleet.choose(chosen, fleet.outcomes())
     return choices
-
-
-def _told(cameras: Cameras, margin: float) -> Cameras:
-    raised = np.clip(cameras.seen.target + margin, 0.0, HIGHEST_TARGET)
-    return replace(cameras, seen=replace(cameras.seen, target=raised))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +83,14 @@ class Results:
             optimal_cost=known.costs[best],
             bytes=known.bytes[segments, choices],
         )
+
+    def at(self, pairs: Sequence[int]) -> Results:
+        """Only these pairs."""
+        return self._each(lambda part: part[list(pairs)])
+
+    def of_segments(self, chosen: NDArray[np.bool_]) -> Results:
+        """Only these segments."""
+        return self._each(lambda part: part[:, chosen])
+
+    def _each(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Results:
+        return Results(**{part.name: change(getattr(self, part.name)) for part in fields(self)})

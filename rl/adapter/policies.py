@@ -20,6 +20,9 @@ PERIOD = 40.0
 """Seconds between two profiles (paper, 4.1.3)."""
 
 
+HIGHEST_TARGET = 0.999
+
+
 class Policy(Protocol):
     """Chooses for many cameras at once."""
 
@@ -116,6 +119,18 @@ class Random:
 
     def choose(self, cameras: Cameras) -> Rows:
         return self.rng.integers(self.configurations, size=len(cameras.rows))
+
+
+@dataclass(frozen=True)
+class Cautious:
+    """Another policy that is told a target higher by a margin."""
+
+    policy: Policy
+    margin: float
+
+    def choose(self, cameras: Cameras) -> Rows:
+        raised = np.clip(cameras.seen.target + self.margin, 0.0, HIGHEST_TARGET)
+        return self.policy.choose(replace(cameras, seen=replace(cameras.seen, target=raised)))
 
 
 def search(known: Known, cameras: Cameras) -> Choice:

@@ -85,6 +85,14 @@ class Replay:
         """Only the segments of these drives, or of all others. Raises `ProfileError`."""
         return self.of(np.isin(self.drives, sorted(drives)) == chosen)
 
+    def with_extra_encode(self) -> Replay:
+        """CASVA-C's: no embedding, but the size of the segment to come at the first setting (paper,
+        4.1.3)."""
+        size = np.log(self.megabytes[:, :1]).astype(np.float32)
+        return replace(
+            self, features=np.concatenate([self.features, size], 1), embeddings=self.embeddings[:, :, :0]
+        )
+
     def with_embeddings(self, embeddings: NDArray[np.float16]) -> Replay:
         return replace(self, embeddings=embeddings)
 

@@ -10,6 +10,7 @@ import pytest
 from rl.adapter.play import Pair, Results, play
 from rl.adapter.policies import (
     BestStatic,
+    Cautious,
     CheapestThatFits,
     LaggedOptimal,
     Optimal,
@@ -95,7 +96,7 @@ def test_the_cheapest_that_fits_is_never_dropped_by_true_estimates(replay: Repla
 
 
 def test_a_margin_is_told_but_not_judged(replay: Replay) -> None:
-    told = play(replay, Optimal(replay), [Pair(0.6, 0.6)], margin=0.1)
+    told = play(replay, Cautious(Optimal(replay), 0.1), [Pair(0.6, 0.6)])
     np.testing.assert_array_equal(told, play(replay, Optimal(replay), [Pair(0.7, 0.6)]))
     assert Results.of(replay, told, [Pair(0.6, 0.6)]).failed.mean() == pytest.approx(
         Results.of(replay, told, [Pair(0.6, 0.6)]).infeasible.mean()

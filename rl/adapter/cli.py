@@ -1,0 +1,63 @@
+"""The commands of the adapter, joined to `penance-train` and `penance-evaluate` by `rl.cli`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from configs.bundle import DEFAULT_BUNDLE
+from rl.arguments import BundleFolder, JsonFile, ProfileFolder, told_in_one_line
+
+OptionalIndex = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True, dir_okay=False, help="TSV of penance-profile index; without it each clip is a drive"
+    ),
+]
+Stride = Annotated[int, typer.Option(min=1, help="that the profile was recorded with")]
+
+
+def evaluate_adapter(
+    profile: ProfileFolder,
+    out: Annotated[Path, typer.Option(file_okay=False, help="folder of the report, index.html")],
+    index: OptionalIndex = None,
+    recipe: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, dir_okay=False, help="YAML of an adapter to learn; several may be given"),
+    ] = None,
+    method: Annotated[list[str] | None, typer.Option(help="compare only these methods")] = None,
+    folds: Annotated[
+        int, typer.Option(min=0, help="groups of whole drives to leave out; 0: the index's test drives")
+    ] = 8,
+    frame_stride: Stride = 5,
+    bundle: BundleFolder = DEFAULT_BUNDLE,
+    json: JsonFile = None,
+) -> None:
+    """Fig. 14 and 15: every method on drives that it never saw, with the whole trade-off of each."""
+    from rich.console import Console
+
+    from configs.bundle import Bundle
+    from rl.adapter.commands import evaluate_adapters
+    from rl.adapter.recipe import load_adapter_recipe
+    from rl.adapter.report import headline_table, write_report
+    from rl.profiles.index import read_index
+
+    console = Console()
+    with told_in_one_line("penance-evaluate"):
+        report = evaluate_adapters(
+            profile,
+            read_index(index) if index else None,
+            Bundle.load(bundle),
+            [load_adapter_recipe(path) for path in recipe or []],
+            method or [],
+            folds,
+            frame_stride,
+            console,
+        )
+        page = write_report(report, out)
+    console.print(headline_table(report))
+    console.print(f"the report: {page}")
+    if json is not None:
+        json.write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,94 @@
+"""The bodies of the adapter's commands: from a profile on disk to figures, trained policies and bundles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from configs.bundle import Bundle
+from rl.adapter.evaluation import (
+    BY_BANDWIDTH,
+    PAIRS,
+    AdapterReport,
+    Fold,
+    compare,
+    drive_folds,
+    split_fold,
+)
+from rl.adapter.methods import (
+    Method,
+    adapter_method,
+    first_frame_method,
+    supervised_method,
+    unlearnt_methods,
+)
+from rl.adapter.recipe import AdapterRecipe
+from rl.adapter.replay import Replay, load_replay
+from rl.profiles.choice import TARGET, adaptation
+from rl.profiles.index import ClipIndex
+from rl.profiles.store import ProfileError
+
+
+def evaluate_adapters(
+    profile: Path,
+    index: ClipIndex | None,
+    bundle: Bundle,
+    recipes: Sequence[AdapterRecipe],
+    only: Collection[str],
+    folds: int,
+    frame_stride: int,
+    console: Console,
+) -> AdapterReport:
+    """Every method (or `only` these), on drives left out in `folds` groups, or on the index's test drives
+    where that is 0. Raises `ProfileError` and `ValueError`."""
+    replay = load_replay(profile, index, bundle, frame_stride)
+    if folds:
+        found = list(drive_folds(replay, folds, lambda number, whole: whole))
+    elif index is not None:
+        found = [split_fold(replay, index)]
+    else:
+        raise ProfileError("without groups of drives the clip index says what is for test: give --index")
+    methods = all_methods(profile, bundle, recipes)
+    unknown = sorted(set(only) - set(methods))
+    if unknown:
+        raise ValueError(f"no method is called {', '.join(unknown)}: there are {', '.join(methods)}")
+    chosen = {name: method for name, method in methods.items() if not only or name in only}
+    return report_of(replay, bundle, chosen, found, console.print)
+
+
+def all_methods(profile: Path, bundle: Bundle, recipes: Sequence[AdapterRecipe]) -> dict[str, Method]:
+    """Those that learn nothing; for each recipe its adapter; and both that predict accuracies."""
+    methods = unlearnt_methods()
+    for recipe in recipes:
+        methods[recipe.name] = adapter_method(recipe, PAIRS)
+    if recipes:
+        steps = recipes[0].imitation.steps + recipes[0].full_information.steps
+        methods["supervised"] = supervised_method(recipes[0], steps, PAIRS)
+        methods["DAO-C"] = first_frame_method(profile, bundle, recipes[0].seed)
+    return methods
+
+
+def report_of(
+    replay: Replay,
+    bundle: Bundle,
+    methods: Mapping[str, Method],
+    folds: Sequence[Fold],
+    notify: Callable[[str], None],
+) -> AdapterReport:
+    """Compares, and says what was compared."""
+    judged = replay.of(np.isin(np.arange(len(replay)), np.concatenate([fold.rows for fold in folds])))
+    gains = [adaptation(judged.known, TARGET, pair.bandwidth) for pair in BY_BANDWIDTH]
+    return AdapterReport(
+        bundle=bundle.id,
+        segments=len(judged),
+        drives=len(np.unique(judged.drives)),
+        folds=len(folds),
+        estimates="the bundle's estimator" if replay.features.shape[1] else "sizes of the segment before",
+        embeddings="trained on other drives" if folds[0].learn.embeddings.shape[2] else "none",
+        infeasible=float(np.mean([gain.failure for gain in gains])),
+        binds={f"{gain.bandwidth:g}": gain.binds for gain in gains},
+        methods=compare(replay, methods, folds, notify),
+    )

@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from configs.bundle import DEFAULT_BUNDLE
-from rl.arguments import BundleFolder, JsonFile, ProfileFolder, told_in_one_line
+from rl.arguments import (
+    BundleFolder,
+    IndexFile,
+    JsonFile,
+    ProfileFolder,
+    RecipeFile,
+    told_in_one_line,
+)
 
 OptionalIndex = Annotated[
     Path | None,
@@ -17,6 +24,80 @@ OptionalIndex = Annotated[
     ),
 ]
 Stride = Annotated[int, typer.Option(min=1, help="that the profile was recorded with")]
+
+
+TRAIN, EVALUATE = "penance-train", "penance-evaluate"
+
+
+def train_encoder(
+    profile: ProfileFolder,
+    index: IndexFile,
+    recipe: RecipeFile,
+    out: Annotated[Path, typer.Option(file_okay=False, help="folder of encoder, head and embeddings")],
+    frame_stride: Stride = 5,
+    bundle: BundleFolder = DEFAULT_BUNDLE,
+) -> None:
+    """Pre-trains the performance encoder with its accuracy head, and embeds every segment of the profile."""
+    from rich.console import Console
+
+    from configs.bundle import Bundle
+    from rl.adapter.encoder import load_encoder_recipe
+    from rl.adapter.training import train_performance_encoder
+    from rl.profiles.index import read_index
+
+    console = Console()
+    with told_in_one_line(TRAIN):
+        errors = train_performance_encoder(
+            profile,
+            read_index(index),
+            Bundle.load(bundle),
+            load_encoder_recipe(recipe),
+            frame_stride,
+            out,
+            console,
+        )
+    if errors is not None:
+        console.print(
+            f"mIoU of {errors.segments} test segments, mean absolute errors: head {errors.head:.3f}, "
+            f"max-softmax confidence {errors.confidence:.3f}, segment before {errors.carried:.3f}; "
+            f"{errors.covered:.1%} lie within their intervals"
+        )
+    console.print(f"encoder, head and embeddings lie in {out}")
+
+
+def train_policy(
+    profile: ProfileFolder,
+    index: IndexFile,
+    recipe: RecipeFile,
+    out: Annotated[Path, typer.Option(file_okay=False, help="folder of checkpoints, curves and the policy")],
+    encoder: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="folder that penance-train encoder wrote"),
+    ] = None,
+    frame_stride: Stride = 5,
+    bundle: BundleFolder = DEFAULT_BUNDLE,
+) -> None:
+    """Learns a policy from the drives for train; its margin is chosen on those for val."""
+    from rich.console import Console
+
+    from configs.bundle import Bundle
+    from rl.adapter.recipe import load_adapter_recipe
+    from rl.adapter.training import train_adapter
+    from rl.profiles.index import read_index
+
+    console = Console()
+    with told_in_one_line(TRAIN):
+        about = train_adapter(
+            profile,
+            read_index(index),
+            Bundle.load(bundle),
+            load_adapter_recipe(recipe),
+            frame_stride,
+            encoder,
+            out,
+            console,
+        )
+    console.print(f"{about.recipe} lies in {out}; its margin on the target is {about.margin:+.3f}")
 
 
 def evaluate_adapter(
@@ -45,7 +126,7 @@ def evaluate_adapter(
     from rl.profiles.index import read_index
 
     console = Console()
-    with told_in_one_line("penance-evaluate"):
+    with told_in_one_line(EVALUATE):
         report = evaluate_adapters(
             profile,
             read_index(index) if index else None,

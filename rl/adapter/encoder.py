@@ -132,7 +132,7 @@ def train_accuracy_head(replay: Replay, learn: Rows, check: Rows, recipe: Encode
         over = torch.from_numpy(replay.known.miou[rows, made_by]).float()[:, None] - found
         loss = torch.maximum(quantiles * over, (quantiles - 1) * over).mean()
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
     predicted, true = predict_accuracies(head, replay, check)

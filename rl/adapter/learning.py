@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rl.adapter.environment import begin_episodes
 from rl.adapter.fleet import Cameras, Fleet, Rows
-from rl.adapter.network import ActorNetwork
+from rl.adapter.network import NEVER, ActorNetwork
 from rl.adapter.policies import Optimal
 from rl.adapter.recipe import AdapterRecipe
 from rl.adapter.replay import Replay
@@ -29,8 +29,6 @@ Progress = Callable[[str, int, dict[str, float]], None]
 def untold(phase: str, step: int, figures: dict[str, float]) -> None:
     """For whoever wants no progress."""
 
-
-LEAST_LOGIT = -30.0
 
 PRICE, PRICE_RATE, HIGHEST_PRICE = 2.0, 0.2, 50.0
 """Where a Lagrangian's price on failures starts, how fast it moves, and where it ends."""
@@ -51,9 +49,11 @@ class Learner:
         oracle = Optimal(self.fleet.replay)
 
         def loss(logits: Tensor, cameras: Cameras, outcomes: Segments) -> Tensor:
-            # What Optimal takes may be masked, where estimates are wrong: that is not the policy's to learn.
             wanted = torch.from_numpy(oracle.choose(cameras))
-            return torch.nn.functional.cross_entropy(logits.clamp(min=LEAST_LOGIT), wanted)
+            # What Optimal takes is masked where estimates are wrong: that is not the policy's to learn.
+            kept = logits.gather(1, wanted[:, None])[:, 0] > NEVER
+            missed = torch.nn.functional.cross_entropy(logits[kept], wanted[kept], reduction="sum")
+            return missed / kept.sum().clamp(min=1)
 
         self._descend("imitation", self.recipe.imitation.steps, loss, progress)
 

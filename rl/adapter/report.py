@@ -55,7 +55,8 @@ def html_of(report: AdapterReport) -> str:
         _table(_HEADLINE, [(name, *_headline_cells(found)) for name, found in methods.items()]),
         "<h2>Failure against cost</h2>",
         "<p>Each line is one method that is told targets from 0.10 below to 0.25 above the one that it "
-        "is judged by; the dot is the method as it is. Who only buys fewer failures stays on a line.</p>",
+        "is judged by; the dot is the method as it is. Whoever only buys fewer failures moves along "
+        "a line.</p>",
         _drawn(_draw_curves, methods),
         "<h2>By bandwidth, target 0.65 (Fig. 14)</h2>",
         _drawn(_draw_pairs, methods, BY_BANDWIDTH, "bandwidth"),

@@ -26,6 +26,9 @@ OptionalIndex = Annotated[
 Stride = Annotated[int, typer.Option(min=1, help="that the profile was recorded with")]
 
 
+EncoderFolder = Annotated[
+    Path | None, typer.Option(exists=True, file_okay=False, help="folder that penance-train encoder wrote")
+]
 TRAIN, EVALUATE = "penance-train", "penance-evaluate"
 
 
@@ -70,10 +73,7 @@ def train_policy(
     index: IndexFile,
     recipe: RecipeFile,
     out: Annotated[Path, typer.Option(file_okay=False, help="folder of checkpoints, curves and the policy")],
-    encoder: Annotated[
-        Path | None,
-        typer.Option(exists=True, file_okay=False, help="folder that penance-train encoder wrote"),
-    ] = None,
+    encoder: EncoderFolder = None,
     frame_stride: Stride = 5,
     bundle: BundleFolder = DEFAULT_BUNDLE,
 ) -> None:
@@ -98,6 +98,21 @@ def train_policy(
             console,
         )
     console.print(f"{about.recipe} lies in {out}; its margin on the target is {about.margin:+.3f}")
+
+
+def add_adapter(
+    policy: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="folder that penance-train adapter wrote")
+    ],
+    encoder: EncoderFolder = None,
+    bundle: BundleFolder = DEFAULT_BUNDLE,
+) -> None:
+    """Puts a policy and its encoder into a bundle and seals it again; its family stays what it was."""
+    from rl.adapter.export import add_policy
+
+    with told_in_one_line(TRAIN):
+        manifest = add_policy(policy, encoder, bundle)
+    typer.echo(f"bundle {manifest.id} in {bundle} has a policy; cameras take it with --policy adapter")
 
 
 def evaluate_adapter(

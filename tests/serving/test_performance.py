@@ -59,7 +59,8 @@ def test_an_untrained_encoder_is_the_same_everywhere() -> None:
 def test_a_replica_embeds_logits_and_says_whether_it_was_trained() -> None:
     replica = EncoderReplica(DEFAULT_BUNDLE)
     sent = logits()[0].to(torch.float16).numpy()
-    encoding = asyncio.run(replica.encode(sent))
+    encoding = asyncio.run(replica.encode(sent, 0))
     assert len(encoding.embedding) == EMBEDDING
     assert np.isfinite(encoding.embedding).all()
     assert not encoding.trained
+    assert encoding.accuracy is None

@@ -37,6 +37,9 @@ def train_encoder(
     index: IndexFile,
     recipe: RecipeFile,
     out: Annotated[Path, typer.Option(file_okay=False, help="folder of encoder, head and embeddings")],
+    folds: Annotated[
+        int, typer.Option(min=0, help="as in penance-evaluate adapter: one encoder for each group of drives")
+    ] = 0,
     frame_stride: Stride = 5,
     bundle: BundleFolder = DEFAULT_BUNDLE,
 ) -> None:
@@ -45,23 +48,24 @@ def train_encoder(
 
     from configs.bundle import Bundle
     from rl.adapter.encoder import load_encoder_recipe
-    from rl.adapter.training import train_performance_encoder
+    from rl.adapter.training import train_encoders
     from rl.profiles.index import read_index
 
     console = Console()
     with told_in_one_line(TRAIN):
-        errors = train_performance_encoder(
+        found = train_encoders(
             profile,
             read_index(index),
             Bundle.load(bundle),
             load_encoder_recipe(recipe),
+            folds,
             frame_stride,
             out,
             console,
         )
-    if errors is not None:
+    for errors in found:
         console.print(
-            f"mIoU of {errors.segments} test segments, mean absolute errors: head {errors.head:.3f}, "
+            f"mIoU of {errors.segments} segments of other drives, mean errors: head {errors.head:.3f}, "
             f"max-softmax confidence {errors.confidence:.3f}, segment before {errors.carried:.3f}; "
             f"{errors.covered:.1%} lie within their intervals"
         )
@@ -123,6 +127,13 @@ def evaluate_adapter(
         list[Path] | None,
         typer.Option(exists=True, dir_okay=False, help="YAML of an adapter to learn; several may be given"),
     ] = None,
+    encoder: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, file_okay=False, help="folder that penance-train encoder wrote with the same --folds"
+        ),
+    ] = None,
+    lag: Annotated[int, typer.Option(min=1, max=8, help="segments until an answer is there")] = 1,
     method: Annotated[list[str] | None, typer.Option(help="compare only these methods")] = None,
     folds: Annotated[
         int, typer.Option(min=0, help="groups of whole drives to leave out; 0: the index's test drives")
@@ -148,7 +159,9 @@ def evaluate_adapter(
             Bundle.load(bundle),
             [load_adapter_recipe(path) for path in recipe or []],
             method or [],
+            encoder,
             folds,
+            lag,
             frame_stride,
             console,
         )

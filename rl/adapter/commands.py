@@ -18,6 +18,7 @@ from rl.adapter.evaluation import (
     drive_folds,
     split_fold,
 )
+from rl.adapter.fleet import Lags
 from rl.adapter.methods import (
     Method,
     adapter_method,
@@ -25,8 +26,10 @@ from rl.adapter.methods import (
     supervised_method,
     unlearnt_methods,
 )
+from rl.adapter.play import PROMPT
 from rl.adapter.recipe import AdapterRecipe
 from rl.adapter.replay import Replay, load_replay
+from rl.adapter.runs import fold_folder, with_embeddings_of
 from rl.profiles.choice import TARGET, adaptation
 from rl.profiles.index import ClipIndex
 from rl.profiles.store import ProfileError
@@ -38,7 +41,9 @@ def evaluate_adapters(
     bundle: Bundle,
     recipes: Sequence[AdapterRecipe],
     only: Collection[str],
+    encoder: Path | None,
     folds: int,
+    lag: int,
     frame_stride: int,
     console: Console,
 ) -> AdapterReport:
@@ -46,9 +51,15 @@ def evaluate_adapters(
     where that is 0. Raises `ProfileError` and `ValueError`."""
     replay = load_replay(profile, index, bundle, frame_stride)
     if folds:
-        found = list(drive_folds(replay, folds, lambda number, whole: whole))
+
+        def embedded(number: int, whole: Replay) -> Replay:
+            if encoder is None:
+                return whole
+            return with_embeddings_of(whole, fold_folder(encoder, number, folds), bundle.family)
+
+        found = list(drive_folds(replay, folds, embedded))
     elif index is not None:
-        found = [split_fold(replay, index)]
+        found = [split_fold(with_embeddings_of(replay, encoder, bundle.family) if encoder else replay, index)]
     else:
         raise ProfileError("without groups of drives the clip index says what is for test: give --index")
     methods = all_methods(profile, bundle, recipes)
@@ -56,7 +67,7 @@ def evaluate_adapters(
     if unknown:
         raise ValueError(f"no method is called {', '.join(unknown)}: there are {', '.join(methods)}")
     chosen = {name: method for name, method in methods.items() if not only or name in only}
-    return report_of(replay, bundle, chosen, found, console.print)
+    return report_of(replay, bundle, chosen, found, console.print, late(lag))
 
 
 def all_methods(profile: Path, bundle: Bundle, recipes: Sequence[AdapterRecipe]) -> dict[str, Method]:
@@ -71,12 +82,18 @@ def all_methods(profile: Path, bundle: Bundle, recipes: Sequence[AdapterRecipe])
     return methods
 
 
+def late(lag: int) -> Lags:
+    """Every answer exactly this many segments late."""
+    return Lags((0.0,) * (lag - 1) + (1.0,))
+
+
 def report_of(
     replay: Replay,
     bundle: Bundle,
     methods: Mapping[str, Method],
     folds: Sequence[Fold],
     notify: Callable[[str], None],
+    lags: Lags = PROMPT,
 ) -> AdapterReport:
     """Compares, and says what was compared."""
     judged = replay.of(np.isin(np.arange(len(replay)), np.concatenate([fold.rows for fold in folds])))
@@ -87,8 +104,9 @@ def report_of(
         drives=len(np.unique(judged.drives)),
         folds=len(folds),
         estimates="the bundle's estimator" if replay.features.shape[1] else "sizes of the segment before",
+        lag=len(lags.probabilities),
         embeddings="trained on other drives" if folds[0].learn.embeddings.shape[2] else "none",
         infeasible=float(np.mean([gain.failure for gain in gains])),
         binds={f"{gain.bandwidth:g}": gain.binds for gain in gains},
-        methods=compare(replay, methods, folds, notify),
+        methods=compare(replay, methods, folds, notify, lags),
     )

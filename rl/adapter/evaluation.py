@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from rl.adapter.figures import CurvePoint, Figures, PairFigures, by_pair, figures_of
+from rl.adapter.fleet import Lags
 from rl.adapter.methods import MARGINS, Fitted, Method, Trained
 from rl.adapter.play import PROMPT, Choices, Pair, Results, play
 from rl.adapter.policies import Cautious
@@ -63,6 +64,7 @@ class AdapterReport(BaseModel):
     segments: int
     drives: int
     folds: int
+    lag: int  # segments until an answer is there
     estimates: str  # where the estimated bytes come from
     embeddings: str  # ... and the embeddings
     infeasible: float  # share of segments and bandwidths at which even Optimal fails, at target 0.65
@@ -110,26 +112,30 @@ class Played:
     def empty(cls, segments: int) -> Played:
         return cls(_blank(segments), {margin: _blank(segments) for margin in MARGINS}, [])
 
-    def add(self, fold: Fold, fitted: Fitted) -> None:
+    def add(self, fold: Fold, fitted: Fitted, lags: Lags) -> None:
         policy = fitted(fold.judged)
-        self.plain[:, fold.rows] = play(fold.judged, policy, PAIRS, PROMPT)
+        self.plain[:, fold.rows] = play(fold.judged, policy, PAIRS, lags)
         base = policy
         if isinstance(fitted, Trained):
             self.margins.append(fitted.margin)
             base = fitted.fitted(fold.judged)
         for margin, choices in self.by_margin.items():
-            choices[:, fold.rows] = play(fold.judged, Cautious(base, margin), PAIRS, PROMPT)
+            choices[:, fold.rows] = play(fold.judged, Cautious(base, margin), PAIRS, lags)
 
 
 def compare(
-    replay: Replay, methods: Mapping[str, Method], folds: Sequence[Fold], notify: Notify
+    replay: Replay,
+    methods: Mapping[str, Method],
+    folds: Sequence[Fold],
+    notify: Notify,
+    lags: Lags = PROMPT,
 ) -> dict[str, MethodReport]:
     """Every method on the judged segments of all folds."""
     played = {name: Played.empty(len(replay)) for name in methods}
     for number, fold in enumerate(folds, 1):
         for name, method in methods.items():
             notify(f"fold {number} of {len(folds)}: {name}")
-            played[name].add(fold, method(fold.learn, fold.check))
+            played[name].add(fold, method(fold.learn, fold.check), lags)
     rows = np.sort(np.concatenate([fold.rows for fold in folds]))
     judged = replay.of(np.isin(np.arange(len(replay)), rows))
     return {name: _report(judged, found, rows) for name, found in played.items()}

@@ -109,7 +109,8 @@ def _about(report: AdapterReport) -> str:
     binds = ", ".join(f"{share:.0%} at {bandwidth}" for bandwidth, share in report.binds.items())
     return (
         f"{report.segments} segments of {report.drives} drives, {report.bundle}; {judged}; intervals: 95 %, "
-        f"whole drives drawn anew. Estimated bytes: {report.estimates}. Embeddings: {report.embeddings}. "
+        f"whole drives drawn anew. Estimated bytes: {report.estimates}. Embeddings: {report.embeddings}; "
+        f"answers come {report.lag} segments late. "
         f"Even Optimal fails on {report.infeasible:.1%}. Bandwidths (MB/s) bind on {binds} of the segments."
     )
 

@@ -34,6 +34,11 @@ class TrainedPolicy(BaseModel):
     encoder: str | None = Field(description="folder of the encoder whose embeddings it learnt from")
 
 
+def fold_folder(folder: Path, number: int, folds: int) -> Path:
+    """Where the encoder lies that never saw this group of drives."""
+    return folder / f"fold{number}of{folds}"
+
+
 def write_rows(folder: Path, replay: Replay, family: str) -> None:
     """Says which segments the embeddings in `folder` belong to."""
     content = {"family": family, "rows": _rows(replay)}

@@ -27,9 +27,17 @@ from rl.adapter.learning import Learner, Progress, make_actor
 from rl.adapter.learnt import Adapter
 from rl.adapter.methods import calibrated_margin
 from rl.adapter.recipe import AdapterRecipe
-from rl.adapter.replay import load_replay
-from rl.adapter.runs import EMBEDDINGS, TrainedPolicy, save_policy, with_embeddings_of, write_rows
+from rl.adapter.replay import Replay, load_replay
+from rl.adapter.runs import (
+    EMBEDDINGS,
+    TrainedPolicy,
+    fold_folder,
+    save_policy,
+    with_embeddings_of,
+    write_rows,
+)
 from rl.adapter.softmaxes import Softmaxes
+from rl.bitrate.data import grouped_folds
 from rl.profiles.index import ClipIndex, Split
 from rl.profiles.progress import segment_progress
 
@@ -78,23 +86,49 @@ def train_adapter(
     return about
 
 
-def train_performance_encoder(
+def train_encoders(
     profile: Path,
     index: ClipIndex,
     bundle: Bundle,
     recipe: EncoderRecipe,
+    folds: int,
     frame_stride: int,
     out: Path,
     console: Console,
-) -> AccuracyErrors | None:
-    """Learns from train, widens intervals on val, is judged on test (None without any); writes encoder,
-    accuracy head and the embeddings of every segment to `out`. Raises `ProfileError`."""
+) -> list[AccuracyErrors]:
+    """One encoder that learns from train, widens its intervals on val and is judged on test, written to
+    `out`; or, with `folds`, one for each group of drives that `evaluation.drive_folds` leaves out, each in a
+    folder of its own. Folders that are complete stay. Raises `ProfileError` and `ValueError`."""
     replay = load_replay(profile, index, bundle, frame_stride)
     softmaxes = Softmaxes.of(profile, bundle, frame_stride, sorted(set(replay.clips)))
-    splits: tuple[Split, ...] = ("train", "val", "test")
-    learn, check, judged = (
-        np.flatnonzero(np.isin(replay.drives, sorted(_drives(index, split)))) for split in splits
-    )
+    if folds:
+        groups = grouped_folds(replay.drives.tolist(), folds)
+        parts = {
+            fold_folder(out, number, folds): (set(groups[(number + 1) % folds]), set(judged))
+            for number, judged in enumerate(groups)
+        }
+    else:
+        parts = {out: (_drives(index, "val"), _drives(index, "test"))}
+    return [
+        _train_encoder(replay, softmaxes, check, judged, recipe, bundle.family, folder, console)
+        for folder, (check, judged) in parts.items()
+        if not (folder / FIGURES).exists()
+    ]
+
+
+def _train_encoder(
+    replay: Replay,
+    softmaxes: Softmaxes,
+    check: set[str],
+    judged: set[str],
+    recipe: EncoderRecipe,
+    family: str,
+    out: Path,
+    console: Console,
+) -> AccuracyErrors:
+    """Encoder, accuracy head, the embeddings of every segment, and figures, which come last."""
+    of_check, of_judged = (np.isin(replay.drives, sorted(drives)) for drives in (check, judged))
+    learn = np.flatnonzero(~of_check & ~of_judged)
     with segment_progress(console, "steps") as bar:
         training = bar.add_task("performance encoder", total=recipe.steps)
         encoder = train_encoder(
@@ -113,14 +147,12 @@ def train_performance_encoder(
             out / EMBEDDINGS,
             lambda row, loss: bar.update(embedding, completed=row + 1),
         )
-    write_rows(out, replay, bundle.family)
+    write_rows(out, replay, family)
     embedded = replay.with_embeddings(found)
-    head = train_accuracy_head(embedded, learn, check, recipe)
+    head = train_accuracy_head(embedded, learn, np.flatnonzero(of_check), recipe)
     save_file(encoder.state_dict(), out / ENCODER)
     save_file(head.state_dict(), out / HEAD)
-    if not len(judged):
-        return None
-    errors = accuracy_errors(head, embedded, softmaxes, learn, judged)
+    errors = accuracy_errors(head, embedded, softmaxes, learn, np.flatnonzero(of_judged))
     (out / FIGURES).write_text(json.dumps(asdict(errors), indent=1) + "\n", encoding="utf-8")
     return errors
 

@@ -120,8 +120,14 @@ def add_adapter(
 
 
 def evaluate_adapter(
-    profile: ProfileFolder,
     out: Annotated[Path, typer.Option(file_okay=False, help="folder of the report, index.html")],
+    profile: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="folder that penance-profile recorded")
+    ] = None,
+    clips: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="any folder of videos, whose profile goes to OUT"),
+    ] = None,
     index: OptionalIndex = None,
     recipe: Annotated[
         list[Path] | None,
@@ -134,6 +140,10 @@ def evaluate_adapter(
         ),
     ] = None,
     lag: Annotated[int, typer.Option(min=1, max=8, help="segments until an answer is there")] = 1,
+    policy: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, file_okay=False, help="folder that penance-train adapter wrote"),
+    ] = None,
     method: Annotated[list[str] | None, typer.Option(help="compare only these methods")] = None,
     folds: Annotated[
         int, typer.Option(min=0, help="groups of whole drives to leave out; 0: the index's test drives")
@@ -146,18 +156,25 @@ def evaluate_adapter(
     from rich.console import Console
 
     from configs.bundle import Bundle
-    from rl.adapter.commands import evaluate_adapters
+    from rl.adapter.commands import evaluate_adapters, record_clips
     from rl.adapter.recipe import load_adapter_recipe
     from rl.adapter.report import headline_table, write_report
     from rl.profiles.index import read_index
 
     console = Console()
+    if (profile is None) == (clips is None):
+        raise typer.BadParameter("give --profile or --clips")
     with told_in_one_line(EVALUATE):
+        known = read_index(index) if index else None
+        if clips is not None:
+            profile, known = record_clips(clips, bundle, frame_stride, out / "profile", console)
+        assert profile is not None
         report = evaluate_adapters(
             profile,
-            read_index(index) if index else None,
+            known,
             Bundle.load(bundle),
             [load_adapter_recipe(path) for path in recipe or []],
+            policy or [],
             method or [],
             encoder,
             folds,

@@ -9,6 +9,7 @@ import numpy as np
 from rich.console import Console
 
 from configs.bundle import Bundle
+from configs.timing import TIMINGS
 from rl.adapter.evaluation import (
     BY_BANDWIDTH,
     PAIRS,
@@ -24,6 +25,7 @@ from rl.adapter.methods import (
     adapter_method,
     first_frame_method,
     supervised_method,
+    trained_method,
     unlearnt_methods,
 )
 from rl.adapter.play import PROMPT
@@ -31,7 +33,8 @@ from rl.adapter.recipe import AdapterRecipe
 from rl.adapter.replay import Replay, load_replay
 from rl.adapter.runs import fold_folder, with_embeddings_of
 from rl.profiles.choice import TARGET, adaptation
-from rl.profiles.index import ClipIndex
+from rl.profiles.index import ClipIndex, index_folder, load_drives
+from rl.profiles.recording import Recording, record
 from rl.profiles.store import ProfileError
 
 
@@ -40,6 +43,7 @@ def evaluate_adapters(
     index: ClipIndex | None,
     bundle: Bundle,
     recipes: Sequence[AdapterRecipe],
+    policies: Sequence[Path],
     only: Collection[str],
     encoder: Path | None,
     folds: int,
@@ -49,6 +53,10 @@ def evaluate_adapters(
 ) -> AdapterReport:
     """Every method (or `only` these), on drives left out in `folds` groups, or on the index's test drives
     where that is 0. Raises `ProfileError` and `ValueError`."""
+    if policies and (folds or index is None):
+        raise ValueError(
+            "trained policies are judged on the test drives of the index: give --index, --folds 0"
+        )
     replay = load_replay(profile, index, bundle, frame_stride)
     if folds:
 
@@ -63,11 +71,22 @@ def evaluate_adapters(
     else:
         raise ProfileError("without groups of drives the clip index says what is for test: give --index")
     methods = all_methods(profile, bundle, recipes)
+    methods |= {f"trained, {folder.name}": trained_method(folder) for folder in policies}
     unknown = sorted(set(only) - set(methods))
     if unknown:
         raise ValueError(f"no method is called {', '.join(unknown)}: there are {', '.join(methods)}")
     chosen = {name: method for name, method in methods.items() if not only or name in only}
     return report_of(replay, bundle, chosen, found, console.print, late(lag))
+
+
+def record_clips(
+    clips: Path, bundle: Path, frame_stride: int, out: Path, console: Console
+) -> tuple[Path, ClipIndex]:
+    """A profile of every video under a folder, in `out`, and their index. Raises `SourceError` and others."""
+    index = index_folder(clips, load_drives(), console.print)
+    recording = Recording(bundle.resolve(), out.resolve(), TIMINGS[0], frame_stride, outcomes=True)
+    record(recording, index, None, console)
+    return out, index
 
 
 def all_methods(profile: Path, bundle: Bundle, recipes: Sequence[AdapterRecipe]) -> dict[str, Method]:

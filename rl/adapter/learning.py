@@ -65,12 +65,12 @@ class Learner:
             if aims.objective == "self-competition":
                 earned = reward(outcomes, self.fleet.rivals(), self.recipe.xi)
             else:
-                earned = self._priced(outcomes, cameras, logits)
+                earned = self._priced(outcomes, logits)
             return -expectation(logits, torch.from_numpy(earned).float(), self.recipe.entropy)
 
         self._descend("full information", aims.steps, loss, progress)
 
-    def _priced(self, outcomes: Segments, cameras: Cameras, logits: Tensor) -> Floats:
+    def _priced(self, outcomes: Segments, logits: Tensor) -> Floats:
         """-(cost + price x failed); the price follows how often the policy fails where it need not."""
         failed = (outcomes.deficit > 0) | (outcomes.overuse > 0)
         feasible = ~failed.all(1)

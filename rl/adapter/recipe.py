@@ -76,6 +76,7 @@ class AdapterRecipe(Recipe):
         default=0.95, gt=0, lt=1, description="share of sizes that estimates and the mask's margin cover"
     )
     seed: int = 0
+    seeds: int = Field(default=1, gt=0, description="trainings, from `seed` on; calibration drives choose")
 
 
 def load_adapter_recipe(path: Path) -> AdapterRecipe:

@@ -23,9 +23,8 @@ from rl.adapter.encoder import (
     train_encoder,
 )
 from rl.adapter.evaluation import PAIRS
-from rl.adapter.learning import Learner, Progress, make_actor
-from rl.adapter.learnt import Adapter
-from rl.adapter.methods import calibrated_margin
+from rl.adapter.learning import Progress
+from rl.adapter.methods import learnt_actor
 from rl.adapter.recipe import AdapterRecipe
 from rl.adapter.replay import Replay, load_replay
 from rl.adapter.runs import (
@@ -57,21 +56,14 @@ def train_adapter(
 ) -> TrainedPolicy:
     """Learns from train, chooses the margin on val, and writes the policy to `out`. PPO goes on from a
     checkpoint that is there. Raises `ProfileError` and `ValueError`."""
-    from rl.adapter.ppo import improve
-
     replay = load_replay(profile, index, bundle, frame_stride)
     if encoder is not None:
         replay = with_embeddings_of(replay, encoder, bundle.family)
     learn, check = replay.of_drives(_drives(index, "train")), replay.of_drives(_drives(index, "val"))
     if recipe.extra_encode:
         learn, check = learn.with_extra_encode(), check.with_extra_encode()
-    actor = make_actor(learn, check, recipe)
     with adapter_progress(console, recipe, out) as progress:
-        learner = Learner(learn, recipe, actor)
-        learner.imitate(progress)
-        learner.ascend(progress)
-        if recipe.ppo.steps:
-            actor = improve(actor, learn, recipe, out, progress)
+        actor, margin = learnt_actor(learn, check, recipe, PAIRS, out, progress)
     about = TrainedPolicy(
         recipe=recipe.name,
         family=bundle.family,
@@ -79,7 +71,7 @@ def train_adapter(
         embedding=learn.embeddings.shape[2],
         features=learn.features.shape[1],
         seconds=learn.seconds,
-        margin=calibrated_margin(lambda segments: Adapter(segments, actor.eval()), check, PAIRS),
+        margin=margin,
         encoder=None if encoder is None else str(encoder),
     )
     save_policy(out, actor, about)

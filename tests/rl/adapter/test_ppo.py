@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import configs
-from rl.adapter.learning import Learner, make_actor
+from rl.adapter.learning import make_actor
 from rl.adapter.learnt import Adapter
-from rl.adapter.methods import calibrated_margin
+from rl.adapter.methods import learnt_actor
 from rl.adapter.play import Pair, Results, play
 from rl.adapter.policies import Cautious
 from rl.adapter.ppo import improve
@@ -41,12 +41,7 @@ def test_the_smoke_recipe_beats_the_best_static_configuration(
 ) -> None:
     learn, check, test = (of_split(estimated, split) for split in ("train", "val", "test"))
     recipe = smoke.model_copy(update={"seed": seed})
-    actor = make_actor(learn, check, recipe)
-    learner = Learner(learn, recipe, actor)
-    learner.imitate()
-    learner.ascend()
-    actor = improve(actor, learn, recipe, tmp_path)
-    margin = calibrated_margin(lambda segments: Adapter(segments, actor), check, PAIRS)
+    actor, margin = learnt_actor(learn, check, recipe, PAIRS, tmp_path)
     ours = Results.of(test, play(test, Cautious(Adapter(test, actor), margin), PAIRS), PAIRS)
     failures = sum(test.known.fails(pair.target, pair.bandwidth).mean(0) for pair in PAIRS) / len(PAIRS)
     best = int(np.argmin(failures))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from matplotlib import rc_context
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
@@ -31,7 +31,7 @@ th, td { padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: right
 th:first-child, td:first-child { text-align: left }
 small { color: #777 } svg { max-width: 100%; height: auto } h2 { margin-top: 2.5rem }
 """
-COLOURS = ("#1b6ca8", "#d1495b", "#2e933c", "#edae49", "#6f4a8e", "#00798c", "#8d6a4f", "#444444", "#b07aa1")
+COLOURS = "tab20"
 HIGHEST_OVER = 3.0
 """Trade-off curves are drawn up to four times Optimal's FLOPs."""
 
@@ -186,12 +186,12 @@ def _drawn(draw: Callable[..., None], *arguments: object) -> str:
 def _draw_curves(figure: Figure, methods: Mapping[str, MethodReport]) -> None:
     axes = figure.subplots()
     for number, (name, found) in enumerate(methods.items()):
-        colour = COLOURS[number % len(COLOURS)]
+        colour = _colour(number)
         points = [point for point in found.curve if point.flops_over_optimal <= HIGHEST_OVER]
         axes.plot(
             [100 * point.flops_over_optimal for point in points],
             [100 * point.failure_rate for point in points],
-            "-" if number < len(COLOURS) else "--",
+            "-",
             color=colour,
             alpha=0.6,
         )
@@ -210,7 +210,7 @@ def _draw_pairs(
     for number, (name, found) in enumerate(methods.items()):
         rows = [at(found, pair) for pair in pairs]
         places = [place + (number - len(methods) / 2) * width for place in range(len(pairs))]
-        colour = COLOURS[number % len(COLOURS)]
+        colour = _colour(number)
         quarter = [row.miou_p25 for row in rows]
         errors = [
             [row.miou_p25 - row.miou_p10 for row in rows],
@@ -225,6 +225,11 @@ def _draw_pairs(
     left.set_ylabel("mIoU: 25th percentile, 10th, median")
     right.set_ylabel("FLOPs, most expensive = 1")
     figure.legend(loc="outside right upper")
+
+
+def _colour(number: int) -> tuple[float, float, float, float]:
+    found: tuple[float, float, float, float] = colormaps[COLOURS](number % 20)
+    return found
 
 
 def _mark_targets(axes: Axes, pairs: Sequence[Pair]) -> None:

@@ -6,13 +6,15 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clients.source import Frame
 from configs.ladder import Configuration
+
+if TYPE_CHECKING:
+    from clients.source import Frame
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ names.
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,7 +88,16 @@ def _train(algorithm: Algorithm, recipe: AdapterRecipe, out: Path, progress: Pro
         figures |= {name: float(learnt[name]) for name in ("policy_loss", "vf_loss", "entropy")}
         progress("PPO", done, figures)
         if algorithm.iteration % CHECKPOINT_EVERY == 0 or done >= recipe.ppo.steps:
-            algorithm.save_to_path(str((out / CHECKPOINT).resolve()))
+            _save(algorithm, out)
+
+
+def _save(algorithm: Algorithm, out: Path) -> None:
+    """In place of the checkpoint before, once it is written whole."""
+    partial = (out / f"{CHECKPOINT}.partial").resolve()
+    shutil.rmtree(partial, ignore_errors=True)
+    algorithm.save_to_path(str(partial))
+    shutil.rmtree(out / CHECKPOINT, ignore_errors=True)
+    partial.replace(out / CHECKPOINT)
 
 
 def _config(replay: Replay, recipe: AdapterRecipe, start: Path) -> PPOConfig:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rl.bitrate.data import SizedSegments, crop_batch
+from rl.bitrate.data import Seen, SizedSegments, crop_batch
 from rl.bitrate.network import MEGABYTE, EstimatorNetwork, bytes_of, make_network
 from rl.bitrate.recipe import BitrateRecipe
 
@@ -65,12 +65,10 @@ def loss_of(outputs: Tensor, targets: Tensor, recipe: BitrateRecipe) -> Tensor:
 
 
 @torch.inference_mode()
-def predict_bytes(
-    network: EstimatorNetwork, data: SizedSegments, recipe: BitrateRecipe
-) -> NDArray[np.float64]:
-    """(segments, settings) bytes, from the pictures alone."""
+def see(network: EstimatorNetwork, data: SizedSegments, recipe: BitrateRecipe) -> Seen:
+    """What the network says of segments."""
     rows = [network(torch.from_numpy(data.luma(index))[None])[0] for index in range(len(data))]
-    return bytes_of(torch.cat(rows), recipe).double().numpy()
+    return Seen(bytes_of(torch.cat(rows), recipe).double().numpy(), data.change())
 
 
 def _batches(count: int, size: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:

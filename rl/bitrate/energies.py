@@ -130,8 +130,8 @@ class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     up or pooled. Choosing, reshaping and converting numbers costs none."""
 
     FREE = frozenset(
-        ("alias", "cat", "clone", "detach", "index", "select", "slice", "stack")
-        + ("unbind", "unsqueeze", "view", "_to_copy", "_unsafe_view")
+        {"alias", "cat", "clone", "detach", "index", "select", "slice", "stack", "unbind", "unsqueeze"}
+        | {"view", "_to_copy", "_unsafe_view"}
     )
 
     def __init__(self) -> None:
@@ -149,5 +149,5 @@ class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = func.__name__.split(".")[0]
         if name not in self.FREE and isinstance(result, Tensor):
             given = [value.numel() for value in args if isinstance(value, Tensor)]
-            self.total += max(result.numel(), *given)
+            self.total += max([result.numel(), *given])
         return result

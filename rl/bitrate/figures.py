@@ -66,6 +66,8 @@ class _Errors:
 
 def figures_by_kind(results: Sequence[Judged]) -> dict[Kind, EstimatorFigures]:
     """Real and generated video apart; only those that there is something of."""
+    if not results:
+        return {}
     errors = _joined(results)
     kinds = np.array([kind for part in results for kind in part.data.kinds])
     return {kind: _figures(errors, kinds == kind) for kind in get_args(Kind) if (kinds == kind).any()}

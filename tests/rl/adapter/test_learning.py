@@ -78,7 +78,8 @@ def test_the_same_recipe_learns_the_same(replay: Replay) -> None:
 def test_imitation_comes_closer_to_optimal(replay: Replay) -> None:
     learn = of_split(replay, "train")
     losses = []
-    learner = Learner(learn, SMALL, make_actor(learn, of_split(replay, "val"), SMALL))
+    longer = SMALL.model_copy(update={"imitation": Imitation(steps=300), "learning_rate": 1e-3})
+    learner = Learner(learn, longer, make_actor(learn, of_split(replay, "val"), longer))
     learner.imitate(lambda phase, step, figures: losses.append(figures["loss"]))
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
 

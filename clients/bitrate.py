@@ -1,8 +1,8 @@
 """The camera's bitrate estimator: a segment's bytes at every setting, before encoding it (paper, 3.2).
 
-The network sees the pictures alone. What it cannot see in half-size luma, above all how much fine detail and
-noise the full picture holds, is the same from one second to the next: once a segment has been encoded, its
-true size tells how far off the network is, and the next estimates are corrected by that.
+The network sees the pictures alone. Once a segment has been encoded, its true size tells how far off the
+network was, and the next estimates are corrected by that, as far as the picture is still the same
+(`clients.calibration`).
 """
 
 from __future__ import annotations
@@ -10,98 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Self
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from clients.codec import CodecFlags
-from clients.luma import Luma, fill_places, half_luma
+from clients.calibration import Calibration, ErrorFilter, Floats, interval, load_calibration
+from clients.luma import Luma, fill_places, half_luma, picture_change
 from clients.source import Frame
 from configs.bundle import Bundle, BundleError
-from configs.faults import describe_faults
-from configs.ladder import CompressionSpace
 from configs.timing import TIMINGS, SegmentTiming
-
-Floats = NDArray[np.float64]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-
-
-class Baseline(BaseModel):
-    """AR(1) with a table of ratios (paper, 4.2.3), fitted to what the estimator was trained on. Nothing but
-    the measurement of both reads it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    intercept: Finite = Field(description="bytes")
-    slope: Finite
-    ratios: tuple[Positive, ...] = Field(description="of every setting to the first, which is 1")
-
-
-class Calibration(BaseModel):
-    """How the network's errors go, learnt on drives that it was not trained on.
-
-    An error is the logarithm of true over estimated bytes. Errors are taken for a stationary process: normal
-    with this covariance between settings, of which `memory` remains after one segment.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    timing: SegmentTiming
-    codec: CodecFlags
-    space: CompressionSpace
-    memory: float = Field(ge=0, lt=1)
-    covariance: tuple[tuple[Finite, ...], ...] = Field(description="(settings, settings)")
-    coverage: float = Field(gt=0, lt=1, description="share of sizes that lie within their interval")
-    below: tuple[Finite, ...] = Field(description="standard deviations down to the interval's lower end")
-    above: tuple[Finite, ...] = Field(description="... and up to its upper end")
-    flops: int = Field(gt=0, description="of one segment by torch's counter, 2 per multiply-add")
-    baseline: Baseline
-
-    @model_validator(mode="after")
-    def _one_number_a_setting(self) -> Self:
-        settings = len(self.space.scales) * len(self.space.qps)
-        lengths = {len(self.covariance), len(self.below), len(self.above), len(self.baseline.ratios)}
-        if lengths | {len(row) for row in self.covariance} != {settings}:
-            raise ValueError(f"expected one number for each of the {settings} compression settings")
-        if np.linalg.eigvalsh(np.array(self.covariance)).min() <= 0:
-            raise ValueError("the covariance of errors must be positive definite")
-        return self
-
-
-class ErrorFilter:
-    """What the sizes seen so far say of the errors to come: a Kalman filter over all settings at once.
-
-    One setting's error is observed exactly; the others follow as far as they vary together with it.
-    """
-
-    def __init__(self, calibration: Calibration) -> None:
-        self._memory = calibration.memory
-        self._stationary = np.array(calibration.covariance)
-        self.mean, self.covariance = np.zeros(len(self._stationary)), self._stationary
-
-    @property
-    def deviation(self) -> Floats:
-        """(settings,) standard deviations of what is left."""
-        return np.asarray(np.sqrt(np.maximum(self.covariance.diagonal(), 1e-12)))
-
-    def advance(self) -> None:
-        """One segment on."""
-        kept = self._memory**2
-        self.mean = self._memory * self.mean
-        self.covariance = kept * self.covariance + (1 - kept) * self._stationary
-
-    def observe(self, setting: int, error: float) -> None:
-        """The error that this setting had."""
-        variance = self.covariance[setting, setting]
-        if variance < 1e-12:
-            return  # known already
-        gain = self.covariance[:, setting] / variance
-        self.mean = self.mean + gain * (error - self.mean[setting])
-        self.covariance = self.covariance - np.outer(gain, self.covariance[setting])
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +31,6 @@ class SizeEstimate:
     lower: Floats  # (settings,)
     upper: Floats  # (settings,)
     features: NDArray[np.float32]  # (hidden,)
-
-
-def interval(centre: Floats, deviation: Floats, calibration: Calibration) -> tuple[Floats, Floats]:
-    """Lower and upper bytes around estimates (..., settings)."""
-    below, above = np.array(calibration.below), np.array(calibration.above)
-    return centre * np.exp(-below * deviation), centre * np.exp(above * deviation)
 
 
 class BitrateEstimator:
@@ -132,8 +45,9 @@ class BitrateEstimator:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self.calibration = calibration
-        self._errors = ErrorFilter(calibration)
+        self._errors = ErrorFilter.of(calibration)
         self._seen: Floats | None = None  # bytes (settings,) from the latest segment's pictures alone
+        self._last: Luma | None = None  # the latest segment's first frame
 
     @classmethod
     def of(cls, bundle: Bundle, timing: SegmentTiming = TIMINGS[0]) -> Self:
@@ -154,7 +68,9 @@ class BitrateEstimator:
 
     def estimate_luma(self, luma: Luma) -> SizeEstimate:
         """The same, from luma (frames, 360, 640). Raises `ValueError`."""
-        self._errors.advance()
+        if self._last is not None:
+            self._errors.advance(picture_change(self._last, luma[0]))
+        self._last = luma[0].copy()
         self._seen, features = self.look(luma)
         corrected = self._seen * np.exp(self._errors.mean)
         lower, upper = interval(corrected, self._errors.deviation, self.calibration)
@@ -170,11 +86,3 @@ class BitrateEstimator:
         """The latest segment came to `size` bytes at this compression setting (index on the ladder)."""
         if self._seen is not None and size > 0:
             self._errors.observe(setting, float(np.log(size / self._seen[setting])))
-
-
-def load_calibration(path: Path) -> Calibration:
-    """Reads a calibration. Raises `BundleError`."""
-    try:
-        return Calibration.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValidationError as error:
-        raise BundleError(f"{path} is no calibration of an estimator: {describe_faults(error)}") from error

@@ -51,7 +51,8 @@ class Camera:
     pace: `realtime` takes segments at the video's own time and drops what is not uploaded within the
         segment's length (at most one waits; dropped ones are reported to the server); `server` goes as
         fast as answers come, tries each segment until it is answered, and reads files as needed.
-    policy: `fixed:INDEX`, `fixed:SCALE/QP/VARIANT`, `round-robin`, or a function that makes a `Policy`
+    policy: `adapter`, `adapter:BUNDLE`, `fixed:INDEX`, `fixed:SCALE/QP/VARIANT`, `round-robin`, or a
+    function that makes a `Policy`
         from the ladder.
     masks: label maps wanted with each answer: `none`, `last` frame, or `all` frames.
     segments: end after this many; None goes on to the end of the video.
@@ -104,6 +105,7 @@ class Camera:
         self._policy: Policy | None = None
         self._next_seq = self._refusals = 0
         self._last_configuration: int | None = None
+        self._last_bytes: int | None = None
         self._latest: tuple[int, int, NDArray[np.float32]] | None = None  # seq, configuration, embedding
 
     def __enter__(self) -> Self:
@@ -176,7 +178,7 @@ class Camera:
             if configurations != self.configurations:
                 self.configurations = configurations
                 self._policy = self._make_policy(configurations)
-                self._last_configuration = self._latest = None
+                self._last_configuration = self._last_bytes = self._latest = None
         return registered
 
     def _number(self, frames: list[Frame]) -> CapturedSegment:
@@ -184,26 +186,34 @@ class Camera:
             seq, self._next_seq = self._next_seq, self._next_seq + 1
         return CapturedSegment(seq, frames, time.time(), time.monotonic())
 
-    def _choose(self, seq: int) -> tuple[Configuration, str]:
-        """The configuration for segment `seq` and the bundle that its index belongs to."""
+    def _choose(self, captured: CapturedSegment) -> tuple[Configuration, str]:
+        """The configuration for a segment and the bundle that its index belongs to."""
         with self._lock:
             assert self._policy is not None  # open() comes first
             feedback = None
             if self._latest:
                 made_by, configuration, embedding = self._latest
-                feedback = Feedback(embedding, configuration, seq - made_by)
+                feedback = Feedback(embedding, configuration, captured.seq - made_by)
             observation = Observation(
-                self.target_miou, self.uplink.bandwidth, feedback, self._last_configuration
+                self.target_miou,
+                self.uplink.bandwidth,
+                feedback,
+                self._last_configuration,
+                captured.frames,
+                self._last_bytes,
             )
             self._last_configuration = self._policy.choose(observation)
+            self._last_bytes = None
             return self.configurations[self._last_configuration], self.server.registered.bundle
 
     def _encode(self, captured: CapturedSegment) -> EncodedSegment:
-        configuration, bundle = self._choose(captured.seq)
+        configuration, bundle = self._choose(captured)
         flags = CodecFlags.model_validate(self.server.registered.codec)
         rate = Fraction(self.source.format.fps).limit_denominator(1000)
         started = time.perf_counter()
         data = encode_segment(captured.frames, configuration.setting, rate, flags)
+        with self._lock:
+            self._last_bytes = len(data)
         return EncodedSegment(captured, configuration, bundle, data, 1000 * (time.perf_counter() - started))
 
     def _overtaken(self, segment: CapturedSegment | EncodedSegment) -> SegmentResult:
@@ -211,7 +221,7 @@ class Camera:
         if isinstance(segment, EncodedSegment):
             configuration, bundle = segment.configuration, segment.bundle
         else:
-            configuration, bundle = self._choose(segment.seq)
+            configuration, bundle = self._choose(segment)
         self._ledger.add(segment.seq, configuration.index)
         return dropped_segment(segment, configuration, bundle, "backlog")
 

@@ -84,7 +84,10 @@ def camera(
     ] = None,
     policy: Annotated[
         str,
-        typer.Option(help="fixed:INDEX, fixed:SCALE/QP/VARIANT or round-robin", rich_help_panel=CHOICE),
+        typer.Option(
+            help="adapter (the bundle's), adapter:BUNDLE, fixed:INDEX, fixed:SCALE/QP/VARIANT or round-robin",
+            rich_help_panel=CHOICE,
+        ),
     ] = "fixed:0",
     target: Annotated[float, typer.Option(min=0, max=1, help="target mIoU", rich_help_panel=CHOICE)] = 0.65,
     pace: Annotated[

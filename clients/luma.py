@@ -19,6 +19,9 @@ INPUT_SIZE = (BOX[1] // 2, BOX[0] // 2)  # (rows, columns)
 BLANK = 128
 """Luma around video that does not fill the input."""
 
+BLOCK = 4
+"""Pixels to a side of the blocks by whose detail two pictures are compared."""
+
 Luma = NDArray[np.uint8]
 
 
@@ -43,6 +46,25 @@ def fill_places(luma: Luma, places: int) -> Luma:
     if not 0 < len(luma) <= places:
         raise ValueError(f"the estimator has places for 1 to {places} frames, the segment has {len(luma)}")
     return np.concatenate([luma, luma[-1:].repeat(places - len(luma), 0)])
+
+
+def picture_change(before: Luma, after: Luma) -> float:
+    """How far one luma frame (rows, columns) shows other things than another: 0 the same, 1 nothing alike.
+
+    One minus the correlation of their detail, which is each block's mean less that of its four neighbours:
+    light that changes is no change, a camera that turns is. Frames without detail are the same.
+    """
+    one, other = _detail(before), _detail(after)
+    power = float(np.sqrt((one**2).sum() * (other**2).sum()))
+    return 1.0 - max(0.0, float((one * other).sum()) / power) if power > 0 else 0.0
+
+
+def _detail(luma: Luma) -> NDArray[np.float32]:
+    rows, columns = (side // BLOCK for side in luma.shape)
+    even = luma[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK)
+    mean = even.mean((1, 3), dtype=np.float32)
+    around = mean[:-2, 1:-1] + mean[2:, 1:-1] + mean[1:-1, :-2] + mean[1:-1, 2:]
+    return np.asarray(mean[1:-1, 1:-1] - around / 4, np.float32)
 
 
 def _full_luma(frame: Frame) -> Luma:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from configs.ladder import Configuration
+
+if TYPE_CHECKING:
+    from clients.source import Frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,8 @@ class Observation:
     bandwidth: float | None  # MB/s, measured on this camera's own uploads; None before the first
     feedback: Feedback | None  # None before the first answer, or while the bundle has no encoder
     last_configuration: int | None
+    frames: Sequence[Frame] = ()  # of the segment to come
+    last_bytes: int | None = None  # what the segment before came to, if it was compressed
 
 
 class Policy(Protocol):
@@ -81,12 +87,19 @@ class RoundRobinPolicy:
 
 
 def parse_policy(text: str) -> PolicyFactory:
-    """Reads `fixed:INDEX`, `fixed:SCALE/QP/VARIANT` or `round-robin`; `ValueError` names what is allowed.
+    """Reads `fixed:INDEX`, `fixed:SCALE/QP/VARIANT`, `round-robin`, `adapter` or `adapter:BUNDLE`;
+    `ValueError` names what is allowed.
 
-    The ladder comes from the server, so the result is a factory; it raises `ValueError` for a
-    configuration that is not on that ladder.
+    The ladder comes from the server, so the result is a factory; it raises `ValueError` for a configuration
+    that is not on that ladder, and `BundleError`, which is one, where the bundle has no policy for it.
     """
     kind, _, argument = text.partition(":")
+    if kind == "adapter":
+        from clients.adapter import adapter_policy  # needs ONNX Runtime
+        from configs.bundle import DEFAULT_BUNDLE
+
+        folder = Path(argument) if argument else DEFAULT_BUNDLE
+        return lambda configurations: adapter_policy(folder, configurations)
     if kind == "round-robin" and not argument:
         return RoundRobinPolicy
     try:
@@ -99,7 +112,10 @@ def parse_policy(text: str) -> PolicyFactory:
             return lambda configurations: FixedPolicy(_find(configurations, *rung))
     except ValueError:
         pass  # a number that is none: the one message below says what is expected
-    raise ValueError(f"policy {text!r} is unknown: give round-robin, fixed:INDEX or fixed:SCALE/QP/VARIANT")
+    raise ValueError(
+        f"policy {text!r} is unknown: give adapter, adapter:BUNDLE, round-robin, fixed:INDEX or "
+        "fixed:SCALE/QP/VARIANT"
+    )
 
 
 def _on_ladder(configurations: Sequence[Configuration], index: int) -> int:

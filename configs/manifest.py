@@ -72,6 +72,18 @@ class EstimatorEntry(BaseModel):
     calibration: str = Field(description="JSON file inside the bundle")
 
 
+class PolicyEntry(BaseModel):
+    """A policy (`clients.adapter`) for segments of one timing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    timing: SegmentTiming
+    model: str = Field(description="ONNX file inside the bundle: states to a value of every configuration")
+    embedding: int = Field(ge=0, description="values of the embedding that it was trained on; 0: none")
+    margin: float = Field(ge=-1, le=1, description="by which the target is raised before it is told")
+    recipe: str
+
+
 class Manifest(BaseModel):
     """Everything that a bundle says about itself."""
 
@@ -93,6 +105,10 @@ class Manifest(BaseModel):
     encoder: str | None = Field(
         None, description="weights of the trained performance encoder, if there is one"
     )
+    accuracy_head: str | None = Field(
+        None, description="weights of the head that predicts accuracies from embeddings, if there is one"
+    )
+    policy: PolicyEntry | None = Field(None, description="what cameras choose configurations by")
     estimators: tuple[EstimatorEntry, ...] = Field((), description="bitrate estimators, one a timing")
     figures: dict[str, Any] = Field(
         default_factory=dict, description="what was measured, as in the model card"
@@ -133,7 +149,9 @@ class Manifest(BaseModel):
 
     @model_validator(mode="after")
     def _every_file_has_a_checksum(self) -> Self:
-        named = [variant.weights for variant in self.variants] + ([self.encoder] if self.encoder else [])
+        named = [variant.weights for variant in self.variants]
+        named += [file for file in (self.encoder, self.accuracy_head) if file is not None]
+        named += [self.policy.model] if self.policy else []
         named += [file for entry in self.estimators for file in (entry.model, entry.calibration)]
         missing = [file for file in named if file not in self.checksums]
         if missing:

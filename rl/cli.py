@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from configs.bundle import BUNDLES_DIRECTORY, DEFAULT_BUNDLE
+from rl.adapter.cli import add_adapter, evaluate_adapter, train_encoder, train_policy
 from rl.arguments import BundleFolder, Data, IndexFile, ProfileFolder, RecipeFile, told_in_one_line
 from rl.bitrate.cli import (
     add_bitrate_estimators,
@@ -205,3 +206,7 @@ train.command("add-bitrate")(add_bitrate_estimators)
 evaluate.command("bitrate")(evaluate_bitrate_estimator)
 evaluate.command("bitrate-folds")(evaluate_bitrate_folds)
 evaluate.command("overhead")(evaluate_camera_overhead)
+train.command("encoder")(train_encoder)
+train.command("adapter")(train_policy)
+train.command("add-adapter")(add_adapter)
+evaluate.command("adapter")(evaluate_adapter)

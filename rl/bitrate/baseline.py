@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from clients.bitrate import Baseline, Floats
+from clients.calibration import Baseline, Floats
 from rl.bitrate.data import SizedSegments
 
 
@@ -26,9 +27,14 @@ def fit_baseline(data: SizedSegments) -> Baseline:
     )
 
 
-def forecast(baseline: Baseline, data: SizedSegments) -> Floats:
-    """(segments, settings) bytes; NaN for segments that follow none, whose past nobody knows."""
+def forecast(baseline: Baseline, data: SizedSegments, sent: NDArray[np.int64]) -> Floats:
+    """(segments, settings) bytes from the true size of the segment before at the setting `sent` (segments,)
+    at which it was sent, brought to the base by the table; at setting 0 that is the paper's AR(1).
+
+    NaN for segments that follow none, whose past nobody knows.
+    """
+    ratios, follows = np.array(baseline.ratios), data.follows()
+    bases = data.bytes[np.arange(len(data)), sent] / ratios[sent]
     base = np.full(len(data), np.nan)
-    follows = data.follows()
-    base[follows] = baseline.intercept + baseline.slope * data.bytes[:-1, 0][follows[1:]]
-    return np.asarray(base[:, None] * np.array(baseline.ratios))
+    base[follows] = baseline.intercept + baseline.slope * bases[:-1][follows[1:]]
+    return np.asarray(base[:, None] * ratios)

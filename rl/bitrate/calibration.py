@@ -1,5 +1,5 @@
-"""What drives that an estimator was not trained on say of its errors: how they go on from segment to segment,
-and how wide an interval must be to be kept.
+"""What drives that an estimator was not trained on say of its errors: how they vary together, how long they
+last, and how wide an interval must be to be kept.
 
 Intervals are split conformal: the quantile of the errors, each divided by the deviation that the filter gave
 it, with the usual correction for finitely many. That promises the coverage for segments like those of the
@@ -8,36 +8,40 @@ calibration; drives differ, so the coverage on drives of their own is measured a
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 from numpy.typing import NDArray
 
-from clients.bitrate import Baseline, Calibration, ErrorFilter, Floats
-from rl.bitrate.data import SizedSegments
+from clients.calibration import Baseline, Calibration, ErrorFilter, Floats, Memory
+from rl.bitrate.data import Seen, SizedSegments
 from rl.profiles.store import SizesOrigin
 
 COVERAGE = 0.9
 NUGGET = 1e-4
 """Added to every variance: what no other setting tells."""
-MOST_MEMORY = 0.99
+MEMORIES = [
+    Memory(lasting=lasting, fading=fading, by_change=by_change)
+    for lasting, fading, by_change in product((0.2, 0.4, 0.6, 0.8), (0.01, 0.05, 0.2), (0.0, 0.5, 1.0, 2.0))
+]
+"""A few drives cannot tell finer ones apart."""
 
 
 def calibrate(
-    data: SizedSegments, seen: Floats, origin: SizesOrigin, baseline: Baseline, flops: int
+    data: SizedSegments, seen: Seen, origin: SizesOrigin, baseline: Baseline, flops: int
 ) -> Calibration:
-    """From true bytes and those estimated from pictures alone, `seen` (segments, settings).
-
-    Raises `ValueError` for fewer than two segments.
-    """
-    errors = np.log(data.bytes / seen)
+    """From true bytes and what was seen in the pictures. Raises `ValueError` for fewer than two segments."""
+    errors = np.log(data.bytes / seen.bytes)
     settings = errors.shape[1]
     if len(errors) < 2:
         raise ValueError(f"a calibration needs at least 2 segments, got {len(errors)}")
     covariance = errors.T @ errors / len(errors) + NUGGET * np.eye(settings)
+    sent = np.random.default_rng(1).integers(settings, size=len(data))
     calibration = Calibration(
         timing=data.timing,
         codec=origin.codec,
         space=origin.space,
-        memory=_memory(errors, data.follows()),
+        memory=fit_memory(errors, data.follows(), seen.change, covariance, sent),
         covariance=tuple(map(tuple, covariance.tolist())),
         coverage=COVERAGE,
         below=(1.0,) * settings,
@@ -45,7 +49,7 @@ def calibrate(
         flops=flops,
         baseline=baseline,
     )
-    corrected, deviation = filtered(data, seen, calibration)
+    corrected, deviation = filtered(data, seen, calibration, sent)
     standard = np.log(data.bytes / corrected) / deviation
     tail = (1 - COVERAGE) / 2
     return calibration.model_copy(
@@ -53,33 +57,44 @@ def calibrate(
     )
 
 
-def filtered(
-    data: SizedSegments, seen: Floats, calibration: Calibration, seed: int = 0
+def fit_memory(
+    errors: Floats, follows: NDArray[np.bool_], change: Floats, covariance: Floats, sent: NDArray[np.int64]
+) -> Memory:
+    """Of `MEMORIES` the one with which the relative error of the corrected sizes is least on average, over
+    the segments that follow one; the first where none does."""
+
+    def loss(memory: Memory) -> float:
+        expected, _ = expected_errors(errors, follows, change, ErrorFilter(memory, covariance), sent)
+        return float(np.abs(np.expm1(expected - errors)[follows]).mean())
+
+    return min(MEMORIES, key=loss) if follows.any() else MEMORIES[0]
+
+
+def expected_errors(
+    errors: Floats, follows: NDArray[np.bool_], change: Floats, state: ErrorFilter, sent: NDArray[np.int64]
 ) -> tuple[Floats, Floats]:
-    """(segments, settings) bytes as a camera would have estimated them, and the deviations of the logarithms.
-
-    Each clip starts without any knowledge; after each segment one size is known, that of a setting drawn
-    uniformly.
+    """What a camera expects of each segment's errors (segments, settings) before it is sent, and the
+    deviations. Each clip starts without any knowledge; of each segment the error at `sent` comes to be known.
     """
-    rng = np.random.default_rng(seed)
-    corrected, deviation = np.empty_like(seen), np.empty_like(seen)
-    state = ErrorFilter(calibration)
-    for index, follows in enumerate(data.follows()):
-        if not follows:
-            state = ErrorFilter(calibration)
-        state.advance()
-        corrected[index] = seen[index] * np.exp(state.mean)
-        deviation[index] = state.deviation
-        sent = int(rng.integers(seen.shape[1]))
-        state.observe(sent, float(np.log(data.bytes[index, sent] / seen[index, sent])))
-    return corrected, deviation
+    mean, deviation = np.empty_like(errors), np.empty_like(errors)
+    for index, setting in enumerate(sent):
+        if follows[index]:
+            state.advance(float(change[index]))
+        else:
+            state.restart()
+        mean[index], deviation[index] = state.mean, state.deviation
+        state.observe(int(setting), float(errors[index, setting]))
+    return mean, deviation
 
 
-def _memory(errors: Floats, follows: NDArray[np.bool_]) -> float:
-    """Correlation of successive errors around 0, over all settings."""
-    before, after = errors[:-1][follows[1:]], errors[1:][follows[1:]]
-    power = float((before**2).sum())
-    return float(np.clip((before * after).sum() / power, 0, MOST_MEMORY)) if power > 0 else 0.0
+def filtered(
+    data: SizedSegments, seen: Seen, calibration: Calibration, sent: NDArray[np.int64]
+) -> tuple[Floats, Floats]:
+    """(segments, settings) bytes as a camera would have estimated them that sent each segment at the setting
+    `sent` (segments,), and the deviations of their logarithms."""
+    errors = np.log(data.bytes / seen.bytes)
+    mean, deviation = expected_errors(errors, data.follows(), seen.change, ErrorFilter.of(calibration), sent)
+    return seen.bytes * np.exp(mean), deviation
 
 
 def _conformal(scores: Floats, tail: float) -> tuple[float, ...]:

@@ -36,7 +36,7 @@ def train_bitrate_estimator(
     from configs.timing import SegmentTiming
     from rl.bitrate.commands import train_bitrate
     from rl.bitrate.recipe import load_bitrate_recipe
-    from rl.bitrate.tables import figures_table
+    from rl.bitrate.tables import figures_tables
     from rl.profiles.index import read_index
 
     console = Console()
@@ -50,8 +50,8 @@ def train_bitrate_estimator(
             out,
             console,
         )
-    if figures is not None:
-        console.print(figures_table(f"Test drives, {timing}", figures))
+    if figures:
+        console.print(figures_tables(f"test drives, {timing}", figures))
     console.print(f"the estimator lies in {out / timing}; penance-train add-bitrate puts it into a bundle")
 
 
@@ -72,6 +72,10 @@ def add_bitrate_estimators(
 
 def evaluate_bitrate_estimator(
     clips: Annotated[Path, typer.Option(exists=True, file_okay=False, help="any folder of videos")],
+    index: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="TSV that says which of them are generated"),
+    ] = None,
     bundle: BundleFolder = DEFAULT_BUNDLE,
     segments: Annotated[int | None, typer.Option(min=1, help="at most this many of each clip")] = None,
     json: JsonFile = None,
@@ -81,11 +85,13 @@ def evaluate_bitrate_estimator(
 
     from configs.bundle import Bundle
     from rl.bitrate.evaluation import evaluate_bitrate
-    from rl.bitrate.report import bitrate_tables
+    from rl.bitrate.tables import bitrate_tables
+    from rl.profiles.index import ClipIndex, read_index
 
     console = Console()
     with told_in_one_line(EVALUATE):
-        report = evaluate_bitrate(Bundle.load(bundle), clips, segments, console)
+        known = read_index(index) if index else ClipIndex([])
+        report = evaluate_bitrate(Bundle.load(bundle), clips, known, segments, console)
     console.print(bitrate_tables(report))
     if json is not None:
         json.write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
@@ -107,9 +113,9 @@ def evaluate_bitrate_folds(
 
     from configs.bundle import Bundle
     from configs.timing import SegmentTiming
-    from rl.bitrate.commands import validate_bitrate
+    from rl.bitrate.commands import validate_bitrate, write_figures
     from rl.bitrate.recipe import load_bitrate_recipe
-    from rl.bitrate.tables import figures_table
+    from rl.bitrate.tables import figures_tables
     from rl.profiles.index import read_index
 
     console = Console()
@@ -125,9 +131,9 @@ def evaluate_bitrate_folds(
             out,
             console,
         )
-    console.print(figures_table(f"Drives left out, {timing}", figures))
+    console.print(figures_tables(f"drives left out, {timing}", figures))
     if json is not None:
-        json.write_text(figures.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        write_figures(json, figures)
 
 
 def evaluate_camera_overhead(

@@ -7,24 +7,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from pydantic import TypeAdapter
 from rich.console import Console
 
-from clients.bitrate import Calibration
+from clients.calibration import Calibration
 from configs.bundle import Bundle
 from configs.timing import SegmentTiming
-from rl.bitrate.data import SizedSegments, grouped_folds, load_sizes
-from rl.bitrate.experiment import (
-    EstimatorFigures,
-    Judged,
-    cross_validate,
-    figures_of,
-    judge,
-    train_and_calibrate,
-)
+from rl.bitrate.data import Seen, SizedSegments, grouped_folds, load_sizes
+from rl.bitrate.experiment import Judged, cross_validate, judge, judged, train_and_calibrate
 from rl.bitrate.export import save_estimator
+from rl.bitrate.figures import EstimatorFigures, figures_by_kind
 from rl.bitrate.recipe import BitrateRecipe
 from rl.bitrate.training import Progress
-from rl.profiles.index import ClipIndex, Split
+from rl.profiles.index import ClipIndex, Kind, Split
 from rl.profiles.progress import segment_progress
 from rl.profiles.store import SizesOrigin
 
@@ -39,8 +34,8 @@ def train_bitrate(
     recipe: BitrateRecipe,
     out: Path,
     console: Console,
-) -> EstimatorFigures | None:
-    """Learns from train, calibrates on val, is judged on test (None without any); writes `out`/TIMING.
+) -> dict[Kind, EstimatorFigures]:
+    """Learns from train, calibrates on val, is judged on test; writes `out`/TIMING.
 
     Raises `ProfileError` and `ValueError`.
     """
@@ -51,10 +46,8 @@ def train_bitrate(
     with training_progress(console, f"{recipe.name} {timing}", recipe, len(learn)) as progress:
         trained = train_and_calibrate(learn, check, recipe, origin, progress)
     save_estimator(trained.network, recipe, trained.calibration, out)
-    if not len(test):
-        return None
-    figures = figures_of([(judge(trained, test), trained.calibration)])
-    (out / str(timing) / FIGURES).write_text(figures.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    figures = figures_by_kind([judge(trained, test)] if len(test) else [])
+    write_figures(out / str(timing) / FIGURES, figures)
     return figures
 
 
@@ -68,7 +61,7 @@ def validate_bitrate(
     only: Collection[int],
     out: Path,
     console: Console,
-) -> EstimatorFigures:
+) -> dict[Kind, EstimatorFigures]:
     """Every street drive judged by an estimator that never saw it; each fold's outcome is kept in `out`, and
     folds that are there already are not trained again.
 
@@ -77,7 +70,7 @@ def validate_bitrate(
     origin = SizesOrigin.of(bundle)
     data = load_split(profile, timing, origin, index, "train", "val", "test")
     learnt = len(data) * (folds - 2) // folds
-    results: list[tuple[Judged, Calibration]] = []
+    results: list[Judged] = []
     for number in sorted(only):
         path = out / f"{recipe.name}-{timing}-fold{number}of{folds}.npz"
         if not path.exists():
@@ -85,7 +78,12 @@ def validate_bitrate(
                 [result] = cross_validate(data, recipe, origin, folds, [number], progress)
             _write_fold(path, result)
         results.append(_read_fold(path, data, grouped_folds(data.drives, folds)[number]))
-    return figures_of(results)
+    return figures_by_kind(results)
+
+
+def write_figures(path: Path, figures: dict[Kind, EstimatorFigures]) -> None:
+    """Real and generated, as JSON."""
+    path.write_bytes(TypeAdapter(dict[Kind, EstimatorFigures]).dump_json(figures, indent=1) + b"\n")
 
 
 def load_split(
@@ -110,28 +108,25 @@ def training_progress(
         yield advance
 
 
-def _write_fold(path: Path, result: tuple[Judged, Calibration]) -> None:
-    """What was estimated, with the segments that it was estimated for."""
-    judged, calibration = result
+def _write_fold(path: Path, part: Judged) -> None:
+    """What was seen, with the segments that it was seen in."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial.npz")
     np.savez(
         partial,
-        bytes=judged.data.bytes,
-        pictures=judged.pictures,
-        corrected=judged.corrected,
-        deviation=judged.deviation,
-        baseline=judged.baseline,
-        calibration=np.array(calibration.model_dump_json()),
+        bytes=part.data.bytes,
+        seen=part.seen.bytes,
+        change=part.seen.change,
+        calibration=np.array(part.calibration.model_dump_json()),
     )
     partial.replace(path)
 
 
-def _read_fold(path: Path, data: SizedSegments, drives: Collection[str]) -> tuple[Judged, Calibration]:
+def _read_fold(path: Path, data: SizedSegments, drives: Collection[str]) -> Judged:
     """A fold's outcome. Raises `ValueError` where the profile has other segments by now."""
     own = data.of_drives(drives)
     with np.load(path) as held:
         if held["bytes"].shape != own.bytes.shape or (held["bytes"] != own.bytes).any():
             raise ValueError(f"{path} is about other segments than the profile holds now: delete it")
-        judged = Judged(own, held["pictures"], held["corrected"], held["deviation"], held["baseline"])
-        return judged, Calibration.model_validate_json(str(held["calibration"]))
+        calibration = Calibration.model_validate_json(str(held["calibration"]))
+        return judged(Seen(held["seen"], held["change"]), calibration, own)

@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clients.luma import Luma, fill_places
+from clients.calibration import Floats
+from clients.luma import Luma, fill_places, picture_change
 from configs.timing import SegmentTiming
-from rl.profiles.index import ClipIndex
+from rl.profiles.index import ClipIndex, Kind
 from rl.profiles.sizes import SegmentSizes
 from rl.profiles.store import SizesOrigin, stored_sizes
 
@@ -25,6 +26,7 @@ class SizedSegments:
     timing: SegmentTiming
     segments: tuple[SegmentSizes, ...]
     drives: tuple[str, ...]  # of each segment
+    kinds: tuple[Kind, ...]  # of each segment
 
     @property
     def places(self) -> int:
@@ -32,7 +34,7 @@ class SizedSegments:
         return self.timing.frames
 
     @property
-    def bytes(self) -> NDArray[np.float64]:
+    def bytes(self) -> Floats:
         """(segments, settings)."""
         return np.stack([segment.bytes for segment in self.segments]).astype(np.float64)
 
@@ -51,7 +53,10 @@ class SizedSegments:
         """Only the segments of these drives, or of all others."""
         kept = [i for i, drive in enumerate(self.drives) if (drive in drives) == chosen]
         return SizedSegments(
-            self.timing, tuple(self.segments[i] for i in kept), tuple(self.drives[i] for i in kept)
+            self.timing,
+            tuple(self.segments[i] for i in kept),
+            tuple(self.drives[i] for i in kept),
+            tuple(self.kinds[i] for i in kept),
         )
 
     def follows(self) -> NDArray[np.bool_]:
@@ -61,13 +66,31 @@ class SizedSegments:
             [i > 0 and before[i - 1] == (clip, index - 1) for i, (clip, index) in enumerate(before)]
         )
 
+    def change(self) -> Floats:
+        """(segments,): how much of the picture is another one since the clip's previous segment; 1 where
+        there is none."""
+        change = np.ones(len(self))
+        for index in np.flatnonzero(self.follows()):
+            before, after = self.segments[index - 1], self.segments[index]
+            change[index] = picture_change(before.luma[0], after.luma[0])
+        return change
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is estimated of segments from their pictures alone, and what else a camera sees in them."""
+
+    bytes: Floats  # (segments, settings)
+    change: Floats  # (segments,) of the picture since the segment before
+
 
 def load_sizes(
     folder: Path, timing: SegmentTiming, origin: SizesOrigin, index: ClipIndex, clips: Collection[str]
 ) -> SizedSegments:
     """The recorded segments of these clips. Raises `ProfileError`."""
     kept = tuple(s for s in stored_sizes(folder, str(timing), origin) if s.clip in clips)
-    return SizedSegments(timing, kept, tuple(index[s.clip].drive for s in kept))
+    indexed = [index[segment.clip] for segment in kept]
+    return SizedSegments(timing, kept, tuple(c.drive for c in indexed), tuple(c.kind for c in indexed))
 
 
 def crop_batch(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from clients.bitrate import Floats
+from clients.calibration import Floats
 
 DRAWS = 2000
 LEVEL = 0.95

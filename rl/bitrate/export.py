@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import torch
 
-from clients.bitrate import Calibration, load_calibration
+from clients.calibration import Calibration, load_calibration
 from clients.luma import INPUT_SIZE
 from configs.bundle import MANIFEST, Bundle, BundleError, replaced_directory, write_manifest
 from configs.manifest import EstimatorEntry, Manifest

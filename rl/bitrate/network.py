@@ -3,7 +3,8 @@
 A group convolution with weights of its own for each frame position, two MobileNetV2 blocks whose depthwise
 convolutions are dilated, an average pool, two FC layers, and two branches: the base size and the other
 settings' ratios to it. The receptive field is 83 pixels of the input, 166 of the video, which covers how far
-the codec searches for motion.
+the codec searches for motion. Beside them may stand energies measured by hand (`rl.bitrate.energies`); then
+the outputs are those of a linear anchor on them, and the branches tell what it leaves.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from clients.luma import BLANK, INPUT_SIZE
+from rl.bitrate.energies import Energies, OperationCounter
 from rl.bitrate.recipe import BitrateRecipe, EstimatorArchitecture
 
 POOL = 8
@@ -63,10 +65,16 @@ class EstimatorNetwork(nn.Module):
         self.hidden = nn.Linear(shape.second * cells, shape.hidden)
         self.base = nn.Linear(shape.hidden, 1)
         self.ratios = nn.Linear(shape.hidden, settings - 1)
+        self.energies, self.anchor = Energies(), None
+        if shape.energies:
+            with torch.no_grad():
+                count = self.energies(torch.zeros(1, places, *INPUT_SIZE)).shape[1]
+            self.anchor = nn.Linear(count, settings)
 
     def forward(self, luma: Tensor) -> tuple[Tensor, Tensor]:
         features = self.hidden_of(self.pooled(luma))
-        return self.branches(features), features
+        outputs = self.branches(features)
+        return outputs if self.anchor is None else outputs + self.anchor(self.energies(luma)), features
 
     def pooled(self, luma: Tensor) -> Tensor:
         """(N, second, 6, 10): what the convolutions see, by place."""
@@ -120,11 +128,15 @@ class BytesEstimator(nn.Module):
 
 
 def count_estimator_flops(architecture: EstimatorArchitecture, places: int, settings: int) -> int:
-    """FLOPs of one segment by torch's counter, 2 per multiply-add."""
+    """FLOPs of one segment: those of layers by torch's counter, 2 per multiply-add, and those of the
+    energies, of which that counter knows nothing, one by one."""
     with torch.device("meta"):
         network = EstimatorNetwork(architecture, places, settings).eval()
         luma = torch.empty(1, places, *INPUT_SIZE)
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
+    layers, operations = FlopCounterMode(display=False), OperationCounter()
+    with layers, torch.no_grad():
         network(luma)
-    return int(counter.get_total_flops())
+    if architecture.energies:
+        with operations, torch.no_grad():
+            network.energies(luma)
+    return int(layers.get_total_flops()) + operations.total

@@ -19,6 +19,8 @@ class Recipe(BaseModel):
 class EstimatorArchitecture(Recipe):
     """Widths between the fixed points of the paper's network, and the form of its input and head.
 
+    energies: beside the convolutions stand energies measured by hand, from which an anchor tells the bytes;
+    the convolutions tell what it leaves. An addition to the paper's network (`rl.bitrate.energies`).
     differences: the first frame and, of each later one, its change since the frame before. It is the same
     input, but motion stands in it from the first layer on.
     head: `flat` gives all cells of the pool to the first FC layer, as the paper does; `additive` gives it
@@ -26,11 +28,12 @@ class EstimatorArchitecture(Recipe):
     they lie. With a thousand segments to learn from, places cannot be told from drives.
     """
 
+    energies: bool = True
     differences: bool = True
     head: Literal["flat", "additive"] = "additive"
-    first: int = Field(default=16, gt=0, description="channels after the first MobileNet block")
-    inner: int = Field(default=24, gt=0, description="channels inside the second")
-    second: int = Field(default=32, gt=0, description="channels after the second")
+    first: int = Field(default=12, gt=0, description="channels after the first MobileNet block")
+    inner: int = Field(default=12, gt=0, description="channels inside the second")
+    second: int = Field(default=24, gt=0, description="channels after the second")
     hidden: int = Field(default=64, gt=0, description="width of the first FC layer; the features x")
 
 
@@ -60,6 +63,9 @@ class BitrateRecipe(Recipe):
     loss: Literal["squared", "relative"] = Field(
         default="relative", description="relative: mean relative error over all settings, on bytes"
     )
+    ridge: float = Field(
+        default=0.01, gt=0, description="penalty on the anchor's weights, where there are energies"
+    )
     passes: tuple[Passes, ...] = Field(
         default=(Passes(epochs=200),), min_length=1, description="over the segments, one after the other"
     )
@@ -79,6 +85,12 @@ class BitrateRecipe(Recipe):
     def _only_additive_heads_see_parts(self) -> Self:
         if self.architecture.head == "flat" and any(part.crop < 1 for part in self.passes):
             raise ValueError("a flat head needs whole frames: leave crop at 1, or make the head additive")
+        return self
+
+    @model_validator(mode="after")
+    def _anchors_are_logarithms(self) -> Self:
+        if self.architecture.energies and self.targets == "plain":
+            raise ValueError("energies tell logarithms of bytes: make targets log, or leave energies away")
         return self
 
 

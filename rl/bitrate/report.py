@@ -1,19 +1,17 @@
-"""Table 1 (paper, 4.2.3): what `penance-evaluate bitrate --json` writes, and the table for the terminal."""
+"""What `penance-evaluate bitrate --json` writes: Table 1 (paper, 4.2.3) with everything behind it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.console import Group
-from rich.table import Table
+from pydantic import computed_field
 
-from clients.bitrate import Calibration
 from configs.ladder import CompressionSetting
-from rl.bitrate.errors import Row, error_figures, relative_errors
-from rl.bitrate.experiment import EstimatorFigures, Judged, figures_of
+from rl.bitrate.errors import ErrorFigures, Row, error_figures, relative_errors
+from rl.bitrate.experiment import Judged
+from rl.bitrate.figures import EstimatorFigures, figures_by_kind, headline
+from rl.profiles.index import Kind
 
 
 class SettingRow(Row):
@@ -37,30 +35,54 @@ class ClipErrors(Row):
 class TimingReport(Row):
     """One row pair of Table 1. Errors are fractions: 0.17 is 17 %.
 
-    `ar1_*` are over the segments that follow another, `*_error` over all; `following_mean_error` is ours on
-    AR(1)'s segments.
+    The headline is real video where there is any: `*_error` are ours over all its segments, `ar1_*` AR(1)'s
+    over those that follow another, `following_*` ours on those with the knowledge that AR(1) has.
     """
 
     timing: str
-    mean_error: float
-    p25_error: float
-    median_error: float
-    p75_error: float
-    mean_error_interval: tuple[float, float] | None  # 95 %, drives drawn anew
-    median_error_interval: tuple[float, float] | None
-    pictures_mean_error: float  # without knowing the size of the segment before
-    pictures_median_error: float
-    ar1_mean_error: float | None
-    ar1_p25_error: float | None
-    ar1_median_error: float | None
-    ar1_p75_error: float | None
-    following_mean_error: float | None
-    following_median_error: float | None
+    kinds: dict[Kind, EstimatorFigures]
     coverage: float  # promised
-    covered: float  # measured
-    segments: int
-    by_setting: tuple[SettingRow, ...]
+    by_setting: tuple[SettingRow, ...]  # of the headline
     by_clip: dict[str, ClipErrors]
+
+    @property
+    def headline(self) -> EstimatorFigures:
+        return self.kinds[headline(self.kinds)]
+
+    @computed_field
+    def mean_error(self) -> float:
+        return self.headline.corrected.mean
+
+    @computed_field
+    def median_error(self) -> float:
+        return self.headline.corrected.median
+
+    @computed_field
+    def ar1_mean_error(self) -> float | None:
+        return None if (row := self._papers("ar1")) is None else row.mean
+
+    @computed_field
+    def ar1_median_error(self) -> float | None:
+        return None if (row := self._papers("ar1")) is None else row.median
+
+    @computed_field
+    def following_mean_error(self) -> float | None:
+        return None if (row := self._papers("ours")) is None else row.mean
+
+    @computed_field
+    def following_median_error(self) -> float | None:
+        return None if (row := self._papers("ours")) is None else row.median
+
+    @computed_field
+    def segments(self) -> int:
+        return self.headline.corrected.segments
+
+    def _papers(self, method: str) -> ErrorFigures | None:
+        """AR(1)'s or ours with the base size of the segment before; None where no segment follows one."""
+        if "all" not in self.headline.following:
+            return None
+        row: ErrorFigures = getattr(self.headline.following["all"].known["base"], method)
+        return row
 
 
 class BitrateReport(TimingReport):
@@ -71,49 +93,20 @@ class BitrateReport(TimingReport):
 
 
 def timing_report(
-    part: Judged,
-    calibration: Calibration,
-    settings: Sequence[CompressionSetting],
-    sizes: dict[str, tuple[int, int]],
+    part: Judged, settings: Sequence[CompressionSetting], sizes: dict[str, tuple[int, int]]
 ) -> TimingReport:
     """sizes: native (width, height) by clip."""
-    figures = figures_of([(part, calibration)])
+    kinds = figures_by_kind([part])
     return TimingReport(
-        timing=str(calibration.timing),
-        **_ours(figures),
-        **_baseline(figures),
-        coverage=calibration.coverage,
-        covered=figures.covered,
-        segments=figures.corrected.segments,
+        timing=str(part.calibration.timing),
+        kinds=kinds,
+        coverage=part.calibration.coverage,
         by_setting=tuple(
             SettingRow(scale=s.scale, qp=s.qp, mean_error=row.mean, median_error=row.median)
-            for s, row in zip(settings, figures.by_setting, strict=True)
+            for s, row in zip(settings, kinds[headline(kinds)].by_setting, strict=True)
         ),
         by_clip=_by_clip(part, sizes),
     )
-
-
-def _ours(figures: EstimatorFigures) -> dict[str, Any]:
-    ours, pictures = figures.corrected, figures.pictures
-    return {
-        "mean_error": ours.mean,
-        "p25_error": ours.p25,
-        "median_error": ours.median,
-        "p75_error": ours.p75,
-        "mean_error_interval": ours.mean_interval,
-        "median_error_interval": ours.median_interval,
-        "pictures_mean_error": pictures.mean,
-        "pictures_median_error": pictures.median,
-    }
-
-
-def _baseline(figures: EstimatorFigures) -> dict[str, Any]:
-    ar1 = figures.following.ar1.model_dump() if figures.following else {}
-    ours = figures.following.ours.model_dump() if figures.following else {}
-    return {
-        **{f"ar1_{name}_error": ar1.get(name) for name in ("mean", "p25", "median", "p75")},
-        **{f"following_{name}_error": ours.get(name) for name in ("mean", "median")},
-    }
 
 
 def _by_clip(part: Judged, sizes: dict[str, tuple[int, int]]) -> dict[str, ClipErrors]:
@@ -132,59 +125,5 @@ def _by_clip(part: Judged, sizes: dict[str, tuple[int, int]]) -> dict[str, ClipE
 
 def bitrate_report(bundle: str, timings: Sequence[TimingReport]) -> BitrateReport:
     """The report over all timings, of which there is at least one."""
-    return BitrateReport(bundle=bundle, timings=tuple(timings), **timings[0].model_dump())
-
-
-def bitrate_tables(report: BitrateReport) -> Group:
-    """Table 1, and the first timing by setting and by clip."""
-    table = _table("Relative error of estimated bytes", "segments", "method")
-    for name in ("mean", "95 % over drives", "P25", "median", "P75", "count"):
-        table.add_column(name, justify="right")
-    for row in report.timings:
-        ar1 = (row.ar1_p25_error, row.ar1_median_error, row.ar1_p75_error)
-        ours = (row.p25_error, row.median_error, row.p75_error)
-        alone = (None, row.pictures_median_error, None)
-        table.add_row(row.timing, "AR(1)", _percent(row.ar1_mean_error), "", *_cells(*ar1))
-        table.add_row("", "pictures alone", _percent(row.pictures_mean_error), "", *_cells(*alone))
-        interval = _range(row.mean_error_interval)
-        table.add_row("", "ours", _percent(row.mean_error), interval, *_cells(*ours), str(row.segments))
-        table.add_row("", f"intervals of {row.coverage:.0%} hold", f"{row.covered:.1%}", end_section=True)
-    return Group(table, _settings(report), _clips(report))
-
-
-def _settings(report: BitrateReport) -> Table:
-    table = _table(f"By setting ({report.timing})", "scale", "QP")
-    for name in ("mean", "median"):
-        table.add_column(name, justify="right")
-    for row in report.by_setting:
-        table.add_row(f"{row.scale:g}", str(row.qp), *_cells(row.mean_error, row.median_error))
-    return table
-
-
-def _clips(report: BitrateReport) -> Table:
-    table = _table(f"By clip ({report.timing})", "clip", "native size")
-    for name in ("segments", "mean", "median"):
-        table.add_column(name, justify="right")
-    for name, row in report.by_clip.items():
-        size = "{}x{}".format(*row.native_size)
-        table.add_row(name, size, str(row.segments), *_cells(row.mean_error, row.median_error))
-    return table
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    for column in columns:
-        table.add_column(column)
-    return table
-
-
-def _cells(*values: float | None) -> list[str]:
-    return [_percent(value) for value in values]
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{value:.2%}"
-
-
-def _range(ends: tuple[float, float] | None) -> str:
-    return "" if ends is None else f"{ends[0]:.1%} to {ends[1]:.1%}"
+    first = {name: getattr(timings[0], name) for name in TimingReport.model_fields}
+    return BitrateReport(bundle=bundle, timings=tuple(timings), **first)

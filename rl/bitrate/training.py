@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rl.bitrate.data import SizedSegments, crop_batch
+from rl.bitrate.anchor import energies_of, fit_anchor, outside_outputs
+from rl.bitrate.data import Seen, SizedSegments, crop_batch
 from rl.bitrate.network import MEGABYTE, EstimatorNetwork, bytes_of, make_network
 from rl.bitrate.recipe import BitrateRecipe
 
@@ -33,21 +34,25 @@ def train_estimator(
         raise ValueError(f"an estimator learns from at least 2 segments, got {len(data)}")
     targets = torch.from_numpy(data.bytes).float()
     network = make_network(recipe, data.places, targets.shape[1])
-    if recipe.targets == "log":
+    anchors = torch.zeros_like(targets)
+    if network.anchor is not None:
+        anchors = _set_anchor(network, network.anchor, data, recipe)
+    elif recipe.targets == "log":
         _start_at_the_mean(network, targets)
     rng = np.random.default_rng(recipe.seed)
     for part in recipe.passes:
-        optimizer = torch.optim.AdamW(network.parameters(), weight_decay=recipe.weight_decay)
+        learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(learning, weight_decay=recipe.weight_decay)
         batches = [batch for _ in range(part.epochs) for batch in _batches(len(data), recipe.batch, rng)]
         network.train()
         for step, chosen in enumerate(batches):
             _set_rate(optimizer, part.learning_rate, step / len(batches))
             luma = crop_batch(data, chosen.tolist(), part.crop, recipe.mirror, rng)
-            outputs, _ = network(luma)
+            outputs = network.branches(network.hidden_of(network.pooled(luma))) + anchors[chosen]
             progress(len(chosen), _descend(optimizer, network, outputs, targets[chosen], recipe))
     network.eval()
     if recipe.head_epochs:
-        _train_head(network, data, targets, recipe, rng, progress)
+        _train_head(network, data, targets, anchors, recipe, rng, progress)
     return network.eval()
 
 
@@ -65,12 +70,10 @@ def loss_of(outputs: Tensor, targets: Tensor, recipe: BitrateRecipe) -> Tensor:
 
 
 @torch.inference_mode()
-def predict_bytes(
-    network: EstimatorNetwork, data: SizedSegments, recipe: BitrateRecipe
-) -> NDArray[np.float64]:
-    """(segments, settings) bytes, from the pictures alone."""
+def see(network: EstimatorNetwork, data: SizedSegments, recipe: BitrateRecipe) -> Seen:
+    """What the network says of segments."""
     rows = [network(torch.from_numpy(data.luma(index))[None])[0] for index in range(len(data))]
-    return bytes_of(torch.cat(rows), recipe).double().numpy()
+    return Seen(bytes_of(torch.cat(rows), recipe).double().numpy(), data.change())
 
 
 def _batches(count: int, size: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
@@ -106,10 +109,29 @@ def _start_at_the_mean(network: EstimatorNetwork, targets: Tensor) -> None:
     network.ratios.bias.copy_((targets[:, 1:] / targets[:, :1]).log().mean(0))
 
 
+@torch.no_grad()
+def _set_anchor(
+    network: EstimatorNetwork, anchor: nn.Linear, data: SizedSegments, recipe: BitrateRecipe
+) -> Tensor:
+    """Fits the anchor to all drives; gives (segments, settings) what the branches are to add to, which comes
+    from other drives. Until they have learnt, the branches add nothing."""
+    energies, sizes = energies_of(data), np.log(data.bytes)
+    wanted = np.concatenate([sizes[:, :1] - math.log(MEGABYTE), sizes[:, 1:] - sizes[:, :1]], 1)
+    fitted = fit_anchor(energies, wanted, data.drives, recipe.ridge)
+    anchor.weight.copy_(torch.from_numpy(fitted.weight.T))
+    anchor.bias.copy_(torch.from_numpy(fitted.bias))
+    anchor.requires_grad_(False)
+    for branch in (network.base, network.ratios):
+        nn.init.zeros_(branch.weight)
+        nn.init.zeros_(branch.bias)
+    return torch.from_numpy(outside_outputs(energies, wanted, data.drives, recipe.ridge)).float()
+
+
 def _train_head(
     network: EstimatorNetwork,
     data: SizedSegments,
     targets: Tensor,
+    anchors: Tensor,
     recipe: BitrateRecipe,
     rng: np.random.Generator,
     progress: Progress,
@@ -124,5 +146,5 @@ def _train_head(
     for epoch in range(recipe.head_epochs):
         _set_rate(optimizer, recipe.head_rate, epoch / recipe.head_epochs)
         for chosen in _batches(len(data), recipe.batch, rng):
-            outputs = network.branches(network.hidden_of(pooled[chosen]))
+            outputs = network.branches(network.hidden_of(pooled[chosen])) + anchors[chosen]
             progress(len(chosen), _descend(optimizer, head, outputs, targets[chosen], recipe))

@@ -7,7 +7,7 @@ that one fails rarely there is nothing to adapt to.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,9 @@ class Known:
     seconds: float = 1.0
 
     @classmethod
-    def of(cls, setting_bytes: NDArray[np.int64], miou: Floats, costs: Floats, seconds: float = 1.0) -> Known:
+    def of(
+        cls, setting_bytes: NDArray[np.integer] | Floats, miou: Floats, costs: Floats, seconds: float = 1.0
+    ) -> Known:
         """From bytes (segments, settings): each setting stands for as many configurations as variants."""
         variants, rest = divmod(len(costs), setting_bytes.shape[1])
         if rest or miou.shape != (len(setting_bytes), len(costs)):
@@ -45,17 +47,22 @@ class Known:
             )
         return cls(setting_bytes.repeat(variants, axis=1).astype(np.float64), miou, costs, seconds)
 
-    def fits(self, bandwidth: float) -> Failed:
-        """(segments, configurations): uploaded within the segment's length at this bandwidth (MB/s)."""
+    def at(self, rows: NDArray[np.int64]) -> Known:
+        """Only these segments, in this order."""
+        return replace(self, bytes=self.bytes[rows], miou=self.miou[rows])
+
+    def fits(self, bandwidth: float | Floats) -> Failed:
+        """(segments, configurations): uploaded within the segment's length at this bandwidth (MB/s), which
+        may be (segments, 1)."""
         return self.bytes <= bandwidth * MEGABYTE * self.seconds
 
-    def fails(self, target: float, bandwidth: float) -> Failed:
-        """(segments, configurations): accuracy deficit or overuse."""
+    def fails(self, target: float | Floats, bandwidth: float | Floats) -> Failed:
+        """(segments, configurations): accuracy deficit or overuse. Both may be (segments, 1)."""
         return (self.miou < target) | ~self.fits(bandwidth)
 
 
-def optimal(known: Known, target: float, bandwidth: float) -> Choice:
-    """Optimal's choice for every segment.
+def optimal(known: Known, target: float | Floats, bandwidth: float | Floats) -> Choice:
+    """Optimal's choice for every segment; constraints may be (segments, 1).
 
     Cheapest of those that meet both constraints, at equal cost the highest mIoU. Where none meets both: the
     highest mIoU of those that fit, at equal mIoU the cheapest. Where none fits: the fewest bytes, and of
@@ -63,13 +70,13 @@ def optimal(known: Known, target: float, bandwidth: float) -> Choice:
     """
     costs = np.broadcast_to(known.costs, known.miou.shape)
     fits, good = known.fits(bandwidth), ~known.fails(target, bandwidth)
-    solved = _first(good, costs, -known.miou)
-    within = _first(fits, -known.miou, costs)
-    smallest = _first(np.ones_like(fits), known.bytes, costs)
+    solved = first(good, costs, -known.miou)
+    within = first(fits, -known.miou, costs)
+    smallest = first(np.ones_like(fits), known.bytes, costs)
     return np.where(good.any(1), solved, np.where(fits.any(1), within, smallest))
 
 
-def _first(allowed: Failed, *keys: Floats) -> Choice:
+def first(allowed: Failed, *keys: Floats) -> Choice:
     """(segments,) the allowed configuration with the least first key, then second; index 0 if none is."""
     for key in keys:
         least = np.where(allowed, key, np.inf).min(1, keepdims=True)

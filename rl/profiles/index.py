@@ -22,6 +22,7 @@ from rl.profiles.clips import open_clip, video_files
 
 DRIVES_FILE = Path(configs.__file__).with_name("clips") / "streets.yaml"
 Split = Literal["train", "val", "test", "measure", "other"]
+Kind = Literal["real", "generated"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test", "measure", "other")
 Name = Annotated[str, Field(pattern=r"^[\w.-]{1,128}$")]
 
@@ -36,7 +37,7 @@ class IndexedClip(BaseModel):
     file: str = Field(description="from the index's folder, or absolute")
     drive: Name
     split: Split
-    kind: Literal["real", "generated"] = "real"
+    kind: Kind = "real"
     width: int = Field(gt=0, description="native, in square pixels")
     height: int = Field(gt=0)
     fps: float | None = Field(None, gt=0, description="native; none where the file does not say")

@@ -15,17 +15,19 @@ from ray import serve
 from safetensors.torch import load_file
 
 from configs.bundle import Bundle
-from serving.performance.network import encoder_input, make_encoder
+from serving.performance.network import AccuracyHead, encoder_input, make_encoder
 
 logger = logging.getLogger("ray.serve")
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """The embedding, and whether the encoder that made it was ever trained."""
+    """The embedding, whether the encoder that made it was ever trained, and what the accuracy head makes of
+    it."""
 
     embedding: tuple[float, ...]
     trained: bool
+    accuracy: tuple[float, float, float] | None = None  # lower end, middle, upper end; None without a head
 
 
 class EncoderReplica:
@@ -38,19 +40,28 @@ class EncoderReplica:
         self._trained = bundle.manifest.encoder is not None
         if bundle.manifest.encoder is not None:
             self._encoder.load_state_dict(load_file(bundle.path(bundle.manifest.encoder)))
+        self._head: AccuracyHead | None = None
+        if bundle.manifest.accuracy_head is not None:
+            self._head = AccuracyHead(len(bundle.ladder)).eval()
+            self._head.load_state_dict(load_file(bundle.path(bundle.manifest.accuracy_head)))
         logger.info(
             "Performance encoder of bundle %s: %s.", bundle.id, "trained" if self._trained else "untrained"
         )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
 
-    async def encode(self, logits: NDArray[np.float16]) -> Encoding:
-        """Embeds one frame's logits (classes, rows, columns)."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._embed, logits)
+    async def encode(self, logits: NDArray[np.float16], configuration: int) -> Encoding:
+        """Embeds one frame's logits (classes, rows, columns), made at this configuration."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._embed, logits, configuration)
 
     @torch.inference_mode()
-    def _embed(self, logits: NDArray[np.float16]) -> Encoding:
-        softmax = encoder_input(torch.from_numpy(logits.copy())[None])
-        return Encoding(tuple(self._encoder(softmax)[0].tolist()), self._trained)
+    def _embed(self, logits: NDArray[np.float16], configuration: int) -> Encoding:
+        embedding = self._encoder(encoder_input(torch.from_numpy(logits.copy())[None]))
+        accuracy = None
+        if self._head is not None:
+            lower, middle, upper = self._head(embedding, torch.tensor([configuration]))[0].tolist()
+            accuracy = (lower, middle, upper)
+        return Encoding(tuple(embedding[0].tolist()), self._trained, accuracy)
 
 
 # Not a decorator: the class must stay importable by name, or Ray pickles its whole module by value.

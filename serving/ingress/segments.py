@@ -128,7 +128,7 @@ class SegmentService:
         result = await self._segment(request, segment)
         segmented = time.perf_counter()
         encoding = await self._call(
-            self._encoder.encode.remote(result.logits), request, "performance encoder"
+            self._encoder.encode.remote(result.logits, request.configuration), request, "performance encoder"
         )
         assert isinstance(encoding, Encoding)
         done = time.perf_counter()
@@ -138,7 +138,7 @@ class SegmentService:
             configuration=request.configuration,
             bundle=self._bundle.id,
             embedding=encoding.embedding if encoding.trained else None,
-            predicted_miou=None,
+            predicted_miou=encoding.accuracy[1] if encoding.accuracy else None,
             cost=self._bundle.costs[request.configuration],
             class_shares={
                 name: share for name, share in zip(names, result.class_shares, strict=True) if share > 0

@@ -55,6 +55,26 @@ class PerformanceEncoder(nn.Module):
         return pooled.flatten(1)
 
 
+class AccuracyHead(nn.Module):
+    """Embeddings (N, 120) and the configurations (N,) that made them to mIoU (N, 3): lower end, middle and
+    upper end of what the segment just served came to."""
+
+    def __init__(self, configurations: int, hidden: int = 64) -> None:
+        super().__init__()
+        self.made_by = nn.Embedding(configurations, hidden)
+        self.hidden = nn.Linear(EMBEDDING, hidden)
+        self.out = nn.Linear(hidden, 3)
+        # Added to both ends, so that they hold the promised share of drives that nothing was learnt from.
+        self.register_buffer("widening", torch.zeros(()))
+
+    def forward(self, embedding: Tensor, configuration: Tensor) -> Tensor:
+        seen = torch.relu(self.hidden(embedding) + self.made_by(configuration))
+        middle, below, above = self.out(seen).unbind(1)
+        ends = torch.stack([middle - F.softplus(below), middle, middle + F.softplus(above)], 1).sigmoid()
+        widening = torch.stack([-self.get_buffer("widening"), torch.zeros(()), self.get_buffer("widening")])
+        return (ends + widening).clamp(0, 1)
+
+
 def encoder_input(logits: Tensor) -> Tensor:
     """Logits at a network's own stride, (N, classes, h, w), to the softmax that the encoder sees.
 

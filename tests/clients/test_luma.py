@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from clients.luma import BLANK, INPUT_SIZE, fill_places, half_luma
+from clients.luma import BLANK, INPUT_SIZE, fill_places, half_luma, picture_change
 
 
 def picture(width: int, height: int, grey: int = 90) -> av.VideoFrame:
@@ -50,3 +50,15 @@ def test_what_does_not_fit_is_refused() -> None:
     luma = half_luma([picture(1280, 720)] * 3)
     with pytest.raises(ValueError, match="1 to 2 frames, the segment has 3"):
         fill_places(luma, 2)
+
+
+def test_a_picture_changes_when_it_moves_not_when_its_light_does() -> None:
+    street = np.random.default_rng(2).integers(20, 200, (90, 160)).astype(np.uint8).repeat(4, 0).repeat(4, 1)
+    assert picture_change(street, street) == pytest.approx(0, abs=1e-6)
+    assert picture_change(street, street + np.uint8(30)) == pytest.approx(0, abs=1e-6)
+    assert picture_change(street, np.roll(street, 40, axis=1)) > 0.9
+    passing = street.copy()
+    passing[:, 160:320] = np.roll(street, 40, axis=1)[:, 160:320]
+    assert 0.15 < picture_change(street, passing) < 0.35
+    grey = np.full_like(street, 128)
+    assert picture_change(grey, grey) == 0

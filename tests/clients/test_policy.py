@@ -56,7 +56,9 @@ def test_fixed_policies_are_read(text: str, index: int) -> None:
     "text", ["", "fixed", "fixed:", "fixed:x", "fixed:1/2", "fixed:1/a/0", "round-robin:3", "best"]
 )
 def test_what_is_no_policy_is_refused_at_once(text: str) -> None:
-    with pytest.raises(ValueError, match="give round-robin, fixed:INDEX or fixed:SCALE/QP/VARIANT"):
+    with pytest.raises(
+        ValueError, match="give adapter, adapter:BUNDLE, round-robin, fixed:INDEX or fixed:SCALE/QP/VARIANT"
+    ):
         parse_policy(text)
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.utils.flop_counter import FlopCounterMode
 
-from configs.bundle import DEFAULT_BUNDLE
+from configs.bundle import DEFAULT_BUNDLE, MANIFEST, Bundle, write_manifest
 from serving.deployments.encoder import EncoderReplica
-from serving.performance.network import EMBEDDING, INPUT_SIZE, encoder_input, make_encoder
+from serving.performance.network import EMBEDDING, INPUT_SIZE, AccuracyHead, encoder_input, make_encoder
 
 
 def logits(seed: int = 0) -> torch.Tensor:
@@ -59,7 +62,26 @@ def test_an_untrained_encoder_is_the_same_everywhere() -> None:
 def test_a_replica_embeds_logits_and_says_whether_it_was_trained() -> None:
     replica = EncoderReplica(DEFAULT_BUNDLE)
     sent = logits()[0].to(torch.float16).numpy()
-    encoding = asyncio.run(replica.encode(sent))
+    encoding = asyncio.run(replica.encode(sent, 0))
     assert len(encoding.embedding) == EMBEDDING
     assert np.isfinite(encoding.embedding).all()
     assert not encoding.trained
+    assert encoding.accuracy is None
+
+
+def test_a_replica_with_a_head_says_how_accurate_the_segment_was(tmp_path: Path) -> None:
+    bundle = Bundle.load(DEFAULT_BUNDLE)
+    directory = tmp_path / "bundle"
+    shutil.copytree(bundle.directory, directory)
+    (directory / MANIFEST).unlink()
+    save_file(make_encoder(19).state_dict(), directory / "encoder.safetensors")
+    save_file(AccuracyHead(len(bundle.ladder)).state_dict(), directory / "head.safetensors")
+    fields = bundle.manifest.model_dump(exclude={"id", "checksums", "format"})
+    write_manifest(
+        directory, fields | {"encoder": "encoder.safetensors", "accuracy_head": "head.safetensors"}
+    )
+    encoding = asyncio.run(EncoderReplica(directory).encode(logits()[0].to(torch.float16).numpy(), 42))
+    assert encoding.trained
+    assert encoding.accuracy is not None
+    lower, middle, upper = encoding.accuracy
+    assert 0 <= lower <= middle <= upper <= 1

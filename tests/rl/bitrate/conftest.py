@@ -48,6 +48,6 @@ def made_up() -> Callable[[int, int], SizedSegments]:
                     )
                 )
                 names.append(f"drive{drive}")
-        return SizedSegments(TIMING, tuple(segments), tuple(names))
+        return SizedSegments(TIMING, tuple(segments), tuple(names), ("real",) * len(names))
 
     return make

@@ -20,7 +20,7 @@ from rl.bitrate.export import add_to_bundle
 from rl.bitrate.recipe import BitrateRecipe, EstimatorArchitecture, Passes
 from rl.cli import evaluate
 from rl.profiles.clips import open_clip, read_segments
-from rl.profiles.index import ClipIndex, Drives, index_folder
+from rl.profiles.index import ClipIndex, Drives, index_folder, write_index
 from rl.profiles.sizes import encode_all, segment_sizes
 from rl.profiles.store import SizesOrigin, sizes_path, write_sizes
 
@@ -71,8 +71,8 @@ def test_an_estimator_joins_its_bundle_and_is_measured(
     with pytest.raises(BundleError, match=r"no bitrate estimator for 1s-15fps .it has: none."):
         BitrateEstimator.of(bundle)
     figures = train_bitrate(profile, index, bundle, TIMINGS[0], RECIPE, tmp_path / "out", QUIET)
-    assert figures is not None
-    assert list(figures.by_drive) == ["street2"]
+    assert list(figures) == ["real"]
+    assert list(figures["real"].by_drive) == ["street2"]
     manifest = add_to_bundle(tmp_path / "out", bundle.directory)
     sealed = Bundle.load(bundle.directory)
     assert sealed.id == manifest.id != bundle.id
@@ -83,11 +83,21 @@ def test_an_estimator_joins_its_bundle_and_is_measured(
     result = CliRunner().invoke(evaluate, [*command, "--json", str(tmp_path / "table.json")])
     assert result.exit_code == 0, result.output
     report = json.loads((tmp_path / "table.json").read_text())
-    assert report["mean_error"] == pytest.approx(figures.corrected.mean, rel=1e-3)
+    assert report["mean_error"] == pytest.approx(figures["real"].corrected.mean, rel=1e-3)
     assert report["ar1_mean_error"] > 0
     assert report["ar1_median_error"] > 0
     assert len(report["by_setting"]) == len(sealed.ladder.settings)
     assert report["by_clip"]["street2"]["segments"] == report["segments"] == 3
+    assert set(report["kinds"]["real"]["following"]["all"]["known"]) == {"drawn", "base", "kept"}
+
+    listed = tmp_path / "clips.tsv"
+    generated = [clip.model_copy(update={"kind": "generated"}) for clip in index.clips]
+    write_index(listed, ClipIndex(generated))
+    result = CliRunner().invoke(
+        evaluate, [*command, "--index", str(listed), "--json", str(tmp_path / "t.json")]
+    )
+    assert result.exit_code == 0, result.output
+    assert list(json.loads((tmp_path / "t.json").read_text())["kinds"]) == ["generated"]
 
     result = CliRunner().invoke(evaluate, ["overhead", "--bundle", str(bundle.directory)])
     assert result.exit_code == 0, result.output
@@ -109,7 +119,7 @@ def test_folds_that_are_done_are_not_trained_again(
 ) -> None:
     arguments = (profile, index, bundle, TIMINGS[0], RECIPE, 3, range(3), tmp_path / "folds", QUIET)
     figures = validate_bitrate(*arguments)
-    assert sorted(figures.by_drive) == ["street0", "street1", "street2"]
+    assert sorted(figures["real"].by_drive) == ["street0", "street1", "street2"]
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "folds").iterdir()}
     assert len(made) == 3
     assert validate_bitrate(*arguments) == figures

@@ -72,3 +72,8 @@ def test_flat_heads_cannot_learn_from_parts() -> None:
         BitrateRecipe(
             name="x", architecture=EstimatorArchitecture(head="flat"), passes=(Passes(epochs=1, crop=0.5),)
         )
+
+
+def test_energies_tell_logarithms() -> None:
+    with pytest.raises(ValueError, match="make targets log"):
+        BitrateRecipe(name="x", targets="plain")

@@ -1,0 +1,98 @@
+"""The learnt policy on a camera: bitrate estimator, state, adapter; ONNX Runtime with one thread (paper,
+3.4).
+
+It works with whatever feedback there is: training had answers that came late and none at all. What it cannot
+work without is a bandwidth; until the first upload has been measured, it sends little and asks for the most
+accurate variant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from clients.bitrate import BitrateEstimator, SizeEstimate
+from clients.policy import Feedback, Observation
+from clients.state import NONE, SeenStates, StateLayout
+from configs.bundle import Bundle, BundleError
+from configs.ladder import Configuration
+
+STALE = 10
+"""Feedback older than this says nothing of the scene any more."""
+
+HIGHEST_TARGET = 0.999
+
+
+class AdapterPolicy:
+    """Chooses for one camera; not thread-safe. Ask once for each segment, in order."""
+
+    def __init__(self, bundle: Bundle, configurations: Sequence[Configuration]) -> None:
+        """Raises `BundleError` where the bundle has no policy or no estimator, or the server another
+        ladder."""
+        entry = bundle.manifest.policy
+        if entry is None:
+            raise BundleError(
+                f"{bundle.id} has no policy: train one with penance-train adapter, or take a bundle that "
+                "has it"
+            )
+        if tuple(configurations) != bundle.ladder.configurations:
+            raise BundleError(
+                f"the server's ladder is not that of {bundle.id}: give the bundle that the server has in "
+                "force"
+            )
+        self._estimator = BitrateEstimator.of(bundle, entry.timing)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(
+            bundle.path(entry.model), options, providers=["CPUExecutionProvider"]
+        )
+        self._entry, self._configurations = entry, tuple(configurations)
+        width = self._session.get_inputs()[0].shape[1]
+        base = StateLayout(configurations, entry.embedding, 0, entry.timing.seconds)
+        self._layout = StateLayout(configurations, entry.embedding, width - base.width, entry.timing.seconds)
+
+    def choose(self, observation: Observation) -> int:
+        """The likeliest configuration; without a bandwidth the dense variant at the smallest setting."""
+        estimate = self._estimate(observation)
+        if observation.bandwidth is None:
+            smallest = int(estimate.bytes.argmin())
+            return smallest * (len(self._configurations) // len(estimate.bytes))
+        state = self._layout.encode(self._seen(observation, observation.bandwidth, estimate))
+        logits = self._session.run(None, {"state": state})[0]
+        return int(logits[0].argmax())
+
+    def _estimate(self, observation: Observation) -> SizeEstimate:
+        if observation.last_bytes is not None and observation.last_configuration is not None:
+            settings = self._estimator.calibration.space
+            variants = len(self._configurations) // (len(settings.scales) * len(settings.qps))
+            self._estimator.observe(observation.last_configuration // variants, observation.last_bytes)
+        return self._estimator.estimate(observation.frames)
+
+    def _seen(self, observation: Observation, bandwidth: float, estimate: SizeEstimate) -> SeenStates:
+        feedback = usable(observation.feedback, self._entry.embedding)
+        embedding = np.zeros(self._entry.embedding, np.float32) if feedback is None else feedback.embedding
+        return SeenStates(
+            target=np.array([min(observation.target_miou + self._entry.margin, HIGHEST_TARGET)]),
+            bandwidth=np.array([bandwidth]),
+            bytes=estimate.bytes[None],
+            embedding=np.asarray(embedding, np.float32)[None, : self._entry.embedding],
+            made_by=np.array([NONE if feedback is None else feedback.configuration]),
+            age=np.array([0 if feedback is None else feedback.age]),
+            features=estimate.features[None],
+        )
+
+
+def usable(feedback: Feedback | None, embedding: int) -> Feedback | None:
+    """Feedback that a policy trained on this many embedding values can go by; None if it is too old or of
+    another encoder."""
+    if feedback is None or feedback.age > STALE:
+        return None
+    return feedback if not embedding or len(feedback.embedding) == embedding else None
+
+
+def adapter_policy(directory: Path, configurations: Sequence[Configuration]) -> AdapterPolicy:
+    """The policy of the bundle in a folder. Raises `BundleError`."""
+    return AdapterPolicy(Bundle.load(directory), configurations)

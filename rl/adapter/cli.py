@@ -1,0 +1,189 @@
+"""The commands of the adapter, joined to `penance-train` and `penance-evaluate` by `rl.cli`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from configs.bundle import DEFAULT_BUNDLE
+from rl.arguments import (
+    BundleFolder,
+    IndexFile,
+    JsonFile,
+    ProfileFolder,
+    RecipeFile,
+    told_in_one_line,
+)
+
+OptionalIndex = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True, dir_okay=False, help="TSV of penance-profile index; without it each clip is a drive"
+    ),
+]
+Stride = Annotated[int, typer.Option(min=1, help="that the profile was recorded with")]
+
+
+EncoderFolder = Annotated[
+    Path | None, typer.Option(exists=True, file_okay=False, help="folder that penance-train encoder wrote")
+]
+TRAIN, EVALUATE = "penance-train", "penance-evaluate"
+
+
+def train_encoder(
+    profile: ProfileFolder,
+    index: IndexFile,
+    recipe: RecipeFile,
+    out: Annotated[Path, typer.Option(file_okay=False, help="folder of encoder, head and embeddings")],
+    folds: Annotated[
+        int, typer.Option(min=0, help="as in penance-evaluate adapter: one encoder for each group of drives")
+    ] = 0,
+    frame_stride: Stride = 5,
+    bundle: BundleFolder = DEFAULT_BUNDLE,
+) -> None:
+    """Pre-trains the performance encoder with its accuracy head, and embeds every segment of the profile."""
+    from rich.console import Console
+
+    from configs.bundle import Bundle
+    from rl.adapter.encoder import load_encoder_recipe
+    from rl.adapter.training import train_encoders
+    from rl.profiles.index import read_index
+
+    console = Console()
+    with told_in_one_line(TRAIN):
+        found = train_encoders(
+            profile,
+            read_index(index),
+            Bundle.load(bundle),
+            load_encoder_recipe(recipe),
+            folds,
+            frame_stride,
+            out,
+            console,
+        )
+    for errors in found:
+        console.print(
+            f"mIoU of {errors.segments} segments of other drives, mean errors: head {errors.head:.3f}, "
+            f"max-softmax confidence {errors.confidence:.3f}, segment before {errors.carried:.3f}; "
+            f"{errors.covered:.1%} lie within their intervals"
+        )
+    console.print(f"encoder, head and embeddings lie in {out}")
+
+
+def train_policy(
+    profile: ProfileFolder,
+    index: IndexFile,
+    recipe: RecipeFile,
+    out: Annotated[Path, typer.Option(file_okay=False, help="folder of checkpoints, curves and the policy")],
+    encoder: EncoderFolder = None,
+    frame_stride: Stride = 5,
+    bundle: BundleFolder = DEFAULT_BUNDLE,
+) -> None:
+    """Learns a policy from the drives for train; its margin is chosen on those for val."""
+    from rich.console import Console
+
+    from configs.bundle import Bundle
+    from rl.adapter.recipe import load_adapter_recipe
+    from rl.adapter.training import train_adapter
+    from rl.profiles.index import read_index
+
+    console = Console()
+    with told_in_one_line(TRAIN):
+        about = train_adapter(
+            profile,
+            read_index(index),
+            Bundle.load(bundle),
+            load_adapter_recipe(recipe),
+            frame_stride,
+            encoder,
+            out,
+            console,
+        )
+    console.print(f"{about.recipe} lies in {out}; its margin on the target is {about.margin:+.3f}")
+
+
+def add_adapter(
+    policy: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="folder that penance-train adapter wrote")
+    ],
+    encoder: EncoderFolder = None,
+    bundle: BundleFolder = DEFAULT_BUNDLE,
+) -> None:
+    """Puts a policy and its encoder into a bundle and seals it again; its family stays what it was."""
+    from rl.adapter.export import add_policy
+
+    with told_in_one_line(TRAIN):
+        manifest = add_policy(policy, encoder, bundle)
+    typer.echo(f"bundle {manifest.id} in {bundle} has a policy; cameras take it with --policy adapter")
+
+
+def evaluate_adapter(
+    out: Annotated[Path, typer.Option(file_okay=False, help="folder of the report, index.html")],
+    profile: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="folder that penance-profile recorded")
+    ] = None,
+    clips: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="any folder of videos, whose profile goes to OUT"),
+    ] = None,
+    index: OptionalIndex = None,
+    recipe: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, dir_okay=False, help="YAML of an adapter to learn; several may be given"),
+    ] = None,
+    encoder: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, file_okay=False, help="folder that penance-train encoder wrote with the same --folds"
+        ),
+    ] = None,
+    lag: Annotated[int, typer.Option(min=1, max=8, help="segments until an answer is there")] = 1,
+    policy: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, file_okay=False, help="folder that penance-train adapter wrote"),
+    ] = None,
+    method: Annotated[list[str] | None, typer.Option(help="compare only these methods")] = None,
+    folds: Annotated[
+        int, typer.Option(min=0, help="groups of whole drives to leave out; 0: the index's test drives")
+    ] = 8,
+    frame_stride: Stride = 5,
+    bundle: BundleFolder = DEFAULT_BUNDLE,
+    json: JsonFile = None,
+) -> None:
+    """Fig. 14 and 15: every method on drives that it never saw, with the whole trade-off of each."""
+    from rich.console import Console
+
+    from configs.bundle import Bundle
+    from rl.adapter.commands import evaluate_adapters, record_clips
+    from rl.adapter.recipe import load_adapter_recipe
+    from rl.adapter.report import headline_table, write_report
+    from rl.profiles.index import read_index
+
+    console = Console()
+    if (profile is None) == (clips is None):
+        raise typer.BadParameter("give --profile or --clips")
+    with told_in_one_line(EVALUATE):
+        known = read_index(index) if index else None
+        if clips is not None:
+            profile, known = record_clips(clips, bundle, frame_stride, out / "profile", console)
+        assert profile is not None
+        report = evaluate_adapters(
+            profile,
+            known,
+            Bundle.load(bundle),
+            [load_adapter_recipe(path) for path in recipe or []],
+            policy or [],
+            method or [],
+            encoder,
+            folds,
+            lag,
+            frame_stride,
+            console,
+        )
+        page = write_report(report, out)
+    console.print(headline_table(report))
+    console.print(f"the report: {page}")
+    if json is not None:
+        json.write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")

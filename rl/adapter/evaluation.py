@@ -1,0 +1,171 @@
+"""The paper's evaluation of policies (4.2): every method on drives that it never saw, under the same
+constraints.
+
+Drives are left out in groups: each group is judged once by what was learnt from the others, of which one
+group calibrates margins. With as many groups as drives that is leave-one-drive-out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from rl.adapter.figures import CurvePoint, Figures, PairFigures, by_pair, figures_of
+from rl.adapter.fleet import Lags
+from rl.adapter.methods import MARGINS, Fitted, Method, Trained
+from rl.adapter.play import PROMPT, Choices, Pair, Results, play
+from rl.adapter.policies import Cautious
+from rl.adapter.replay import Replay
+from rl.bitrate.data import grouped_folds
+from rl.profiles.choice import BANDWIDTHS, TARGET
+from rl.profiles.index import ClipIndex
+
+TARGETS = (0.5, 0.6, 0.7)
+MIDDLE = 0.6  # MB/s of Fig. 15
+BY_BANDWIDTH = tuple(Pair(TARGET, bandwidth) for bandwidth in BANDWIDTHS)  # Fig. 14
+BY_TARGET = tuple(Pair(target, MIDDLE) for target in TARGETS)  # Fig. 15
+PAIRS = BY_BANDWIDTH + BY_TARGET
+HEADLINE = range(len(BY_BANDWIDTH))
+
+Notify = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Replays of drives to learn from, to calibrate on and to be judged; no drive is in two of them."""
+
+    learn: Replay
+    check: Replay
+    judged: Replay
+    rows: NDArray[np.int64]  # of the judged segments, in the whole replay
+
+
+class MethodReport(Figures):
+    """At target 0.65, over the bandwidths; and at every pair. `curve` is the trade-off: the same policy, told
+    targets that are higher or lower by a margin."""
+
+    by_pair: tuple[PairFigures, ...]
+    by_kind: dict[str, Figures]  # real and generated clips apart
+    by_drive: dict[str, Figures]
+    curve: tuple[CurvePoint, ...]
+    margins: tuple[float, ...]  # chosen on drives of their own, one a fold; none for methods without
+
+
+class AdapterReport(BaseModel):
+    """What `penance-evaluate adapter --json` writes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    bundle: str
+    segments: int
+    drives: int
+    folds: int
+    lag: int  # segments until an answer is there
+    estimates: str  # where the estimated bytes come from
+    embeddings: str  # ... and the embeddings
+    infeasible: float  # share of segments and bandwidths at which even Optimal fails, at target 0.65
+    binds: dict[str, float]  # by bandwidth: share of segments whose best configuration does not fit
+    methods: dict[str, MethodReport]
+
+
+def drive_folds(replay: Replay, folds: int, embedded: Callable[[int, Replay], Replay]) -> Iterator[Fold]:
+    """Every drive judged once. `embedded` gives a fold's number its embeddings. Raises `ValueError`."""
+    groups = grouped_folds(replay.drives.tolist(), folds)
+    for number, judged in enumerate(groups):
+        yield fold_of(embedded(number, replay), groups[(number + 1) % folds], judged)
+
+
+def split_fold(replay: Replay, index: ClipIndex) -> Fold:
+    """The index's own split: test drives, by what was learnt from train and calibrated on val."""
+    drives = {split: {clip.drive for clip in index.of_split(split)} for split in ("train", "val", "test")}
+    return Fold(
+        replay.of_drives(drives["train"]),
+        replay.of_drives(drives["val"]),
+        replay.of_drives(drives["test"]),
+        np.flatnonzero(np.isin(replay.drives, sorted(drives["test"]))),
+    )
+
+
+def fold_of(replay: Replay, check: Collection[str], judged: Collection[str]) -> Fold:
+    """Judges some drives, calibrates on others, and learns from all that are left."""
+    return Fold(
+        replay.of_drives({*check, *judged}, chosen=False),
+        replay.of_drives(check),
+        replay.of_drives(judged),
+        np.flatnonzero(np.isin(replay.drives, sorted(judged))),
+    )
+
+
+@dataclass
+class Played:
+    """One method's choices on the judged segments of all folds: (pairs, segments)."""
+
+    plain: Choices
+    by_margin: dict[float, Choices]
+    margins: list[float]
+
+    @classmethod
+    def empty(cls, segments: int) -> Played:
+        return cls(_blank(segments), {margin: _blank(segments) for margin in MARGINS}, [])
+
+    def add(self, fold: Fold, fitted: Fitted, lags: Lags) -> None:
+        policy = fitted(fold.judged)
+        self.plain[:, fold.rows] = play(fold.judged, policy, PAIRS, lags)
+        base = policy
+        if isinstance(fitted, Trained):
+            self.margins.append(fitted.margin)
+            base = fitted.fitted(fold.judged)
+        for margin, choices in self.by_margin.items():
+            choices[:, fold.rows] = play(fold.judged, Cautious(base, margin), PAIRS, lags)
+
+
+def compare(
+    replay: Replay,
+    methods: Mapping[str, Method],
+    folds: Sequence[Fold],
+    notify: Notify,
+    lags: Lags = PROMPT,
+) -> dict[str, MethodReport]:
+    """Every method on the judged segments of all folds."""
+    played = {name: Played.empty(len(replay)) for name in methods}
+    for number, fold in enumerate(folds, 1):
+        for name, method in methods.items():
+            notify(f"fold {number} of {len(folds)}: {name}")
+            played[name].add(fold, method(fold.learn, fold.check), lags)
+    rows = np.sort(np.concatenate([fold.rows for fold in folds]))
+    judged = replay.of(np.isin(np.arange(len(replay)), rows))
+    return {name: _report(judged, found, rows) for name, found in played.items()}
+
+
+def _report(judged: Replay, played: Played, rows: NDArray[np.int64]) -> MethodReport:
+    results = Results.of(judged, played.plain[:, rows], PAIRS)
+    headline = results.at(HEADLINE)
+    whole = figures_of(headline, judged.drives)
+    curve = []
+    for margin, choices in played.by_margin.items():
+        point = figures_of(Results.of(judged, choices[:, rows], PAIRS).at(HEADLINE), judged.drives)
+        values = point.model_dump(include=set(CurvePoint.model_fields))
+        curve.append(CurvePoint(margin=margin, **values))
+    return MethodReport(
+        **whole.model_dump(),
+        by_pair=by_pair(results, judged.drives, PAIRS),
+        by_kind=_apart(headline, judged.drives, judged.kinds),
+        by_drive=_apart(headline, judged.drives, judged.drives),
+        curve=tuple(curve),
+        margins=tuple(played.margins),
+    )
+
+
+def _apart(results: Results, drives: NDArray[np.str_], labels: NDArray[np.str_]) -> dict[str, Figures]:
+    return {
+        str(label): figures_of(results.of_segments(labels == label), drives[labels == label])
+        for label in np.unique(labels)
+    }
+
+
+def _blank(segments: int) -> Choices:
+    return np.zeros((len(PAIRS), segments), np.int64)

@@ -1,0 +1,90 @@
+"""A trained policy and encoder on their way into a bundle: ONNX for cameras, safetensors for the server."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+
+from clients.state import StateLayout
+from configs.bundle import MANIFEST, Bundle, BundleError, replaced_directory, write_manifest
+from configs.manifest import Manifest, PolicyEntry
+from configs.timing import TIMINGS
+from rl.adapter.network import ActorNetwork
+from rl.adapter.runs import POLICY, WEIGHTS, TrainedPolicy
+from rl.adapter.training import ENCODER, HEAD
+
+MODEL = "policy.onnx"
+TOLERANCE = 1e-4
+
+
+def export_policy(actor: ActorNetwork, width: int, path: Path) -> float:
+    """Writes `state` (1, width) to `logits` (1, configurations); gives the largest difference between ONNX
+    Runtime and torch on noise. Raises `RuntimeError` where that is over 1e-4."""
+    noise = np.random.default_rng(0).standard_normal((1, width)).astype(np.float32)
+    program = torch.onnx.export(
+        actor.eval(),
+        (torch.from_numpy(noise),),
+        input_names=["state"],
+        output_names=["logits"],
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    program.save(path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    found = session.run(None, {"state": noise})[0]
+    with torch.inference_mode():
+        expected = actor(torch.from_numpy(noise)).numpy()
+    difference = float(np.abs(found - expected).max())
+    if difference > TOLERANCE:
+        raise RuntimeError(f"ONNX and torch differ by {difference:.1e}, allowed are {TOLERANCE}")
+    return difference
+
+
+def add_policy(policy: Path, encoder: Path | None, directory: Path) -> Manifest:
+    """Puts a policy, and the encoder whose embeddings it learnt from, into a bundle and seals it again; its
+    family stays what it was.
+
+    Raises `BundleError` where they were not made for this bundle, or where it has no bitrate estimator,
+    without which no camera knows the state.
+    """
+    bundle = Bundle.load(directory)
+    about = TrainedPolicy.model_validate_json((policy / POLICY).read_text(encoding="utf-8"))
+    if about.family != bundle.family:
+        raise BundleError(
+            f"{policy} was learnt from outcomes of {about.family}, {bundle.id} has {bundle.family}: record "
+            "its profile and train a policy on it"
+        )
+    if not about.features or TIMINGS[0] not in {entry.timing for entry in bundle.manifest.estimators}:
+        raise BundleError(
+            f"a camera needs a bitrate estimator: put one for {TIMINGS[0]} into the bundle with "
+            "penance-train add-bitrate, then train the policy again"
+        )
+    if about.embedding and encoder is None:
+        raise BundleError(f"{policy} learnt from the embeddings of {about.encoder}: give that encoder")
+    layout = StateLayout(bundle.ladder.configurations, about.embedding, about.features, about.seconds)
+    actor = ActorNetwork(layout, about.architecture, len(bundle.ladder))
+    actor.load_state_dict(torch.load(policy / WEIGHTS, weights_only=True))
+    entry = PolicyEntry(
+        timing=TIMINGS[0],
+        model=MODEL,
+        embedding=about.embedding,
+        margin=about.margin,
+        recipe=about.recipe,
+    )
+    with replaced_directory(directory) as partial:
+        shutil.copytree(directory, partial, dirs_exist_ok=True)
+        (partial / MANIFEST).unlink()
+        export_policy(actor, layout.width, partial / MODEL)
+        fields: dict[str, Any] = bundle.manifest.model_dump(exclude={"id", "checksums", "format"})
+        fields["policy"] = entry.model_dump()
+        if encoder is not None:
+            for name in (ENCODER, HEAD):
+                shutil.copyfile(encoder / name, partial / name)
+            fields |= {"encoder": ENCODER, "accuracy_head": HEAD}
+        return write_manifest(partial, fields)

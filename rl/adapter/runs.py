@@ -1,0 +1,93 @@
+"""What training leaves on disk: encoders with the embeddings of a profile, and policies with their margin."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from configs.faults import describe_faults
+from rl.adapter.network import ActorNetwork, AdapterArchitecture
+from rl.adapter.replay import Replay
+from rl.profiles.store import ProfileError
+
+EMBEDDINGS, ROWS = "embeddings.npy", "rows.json"
+WEIGHTS, POLICY = "policy.pt", "policy.json"
+
+
+class TrainedPolicy(BaseModel):
+    """What stands beside a policy's weights."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recipe: str
+    family: str = Field(description="`Bundle.family` of the profile that it learnt from")
+    architecture: AdapterArchitecture
+    embedding: int
+    features: int
+    seconds: float
+    margin: float = Field(description="on A, chosen on drives of their own")
+    encoder: str | None = Field(description="folder of the encoder whose embeddings it learnt from")
+
+
+def fold_folder(folder: Path, number: int, folds: int) -> Path:
+    """Where the encoder lies that never saw this group of drives."""
+    return folder / f"fold{number}of{folds}"
+
+
+def write_rows(folder: Path, replay: Replay, family: str) -> None:
+    """Says which segments the embeddings in `folder` belong to."""
+    content = {"family": family, "rows": _rows(replay)}
+    (folder / ROWS).write_text(json.dumps(content) + "\n", encoding="utf-8")
+
+
+def with_embeddings_of(replay: Replay, folder: Path, family: str) -> Replay:
+    """The replay with embeddings mapped from an encoder's folder. Raises `ProfileError` where they are of
+    other segments or of another family."""
+    try:
+        found = json.loads((folder / ROWS).read_text(encoding="utf-8"))
+        embeddings = np.load(folder / EMBEDDINGS, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise ProfileError(
+            f"{folder} holds no embeddings ({error}): make them with penance-train encoder"
+        ) from error
+    if found != {"family": family, "rows": _rows(replay)}:
+        raise ProfileError(
+            f"{folder} has embeddings of {len(found['rows'])} segments of {found['family']}, the profile has "
+            f"{len(replay)} of {family}: run penance-train encoder on this profile and index"
+        )
+    return replay.with_embeddings(embeddings)
+
+
+def save_policy(folder: Path, actor: ActorNetwork, about: TrainedPolicy) -> None:
+    """Writes weights and what stands beside them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(actor.state_dict(), folder / WEIGHTS)
+    (folder / POLICY).write_text(about.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def load_policy(folder: Path, replay: Replay) -> tuple[ActorNetwork, TrainedPolicy]:
+    """A policy for this profile's state. Raises `ProfileError`."""
+    try:
+        about = TrainedPolicy.model_validate_json((folder / POLICY).read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise ProfileError(f"{folder / POLICY} is damaged: {describe_faults(error)}") from error
+    except OSError as error:
+        raise ProfileError(f"{folder} holds no policy: train one with penance-train adapter") from error
+    found = (replay.embeddings.shape[2], replay.features.shape[1])
+    if found != (about.embedding, about.features):
+        raise ProfileError(
+            f"{folder} was learnt on {about.embedding} embedding values and {about.features} features, the "
+            f"profile has {found[0]} and {found[1]}: train it again"
+        )
+    actor = ActorNetwork(replay.layout, about.architecture, len(replay.ladder))
+    actor.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True))
+    return actor.eval(), about
+
+
+def _rows(replay: Replay) -> Sequence[list[object]]:
+    return [[str(clip), int(time)] for clip, time in zip(replay.clips, replay.times, strict=True)]

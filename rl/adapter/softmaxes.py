@@ -1,0 +1,52 @@
+"""What the performance encoder sees of recorded segments: the last frame's softmax, by row and configuration.
+
+Logits stay on disk, compressed and memory-mapped; one is unpacked when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from configs.bundle import Bundle
+from rl.adapter.replay import outcome_files
+from rl.profiles.logits import restored, unpacked
+from rl.profiles.store import read_row
+from rl.profiles.store_outcomes import OutcomesOrigin
+from serving.performance.network import encoder_input
+
+
+class Softmaxes:
+    """Of one family's segments in a profile; rows are those of a `Replay` of the same clips."""
+
+    def __init__(self, tables: Sequence[pa.Table]) -> None:
+        self._tables = tuple(tables)
+
+    @classmethod
+    def of(cls, profile: Path, bundle: Bundle, frame_stride: int, clips: Sequence[str]) -> Softmaxes:
+        """Raises `ProfileError`."""
+        origin, wanted = OutcomesOrigin(family=bundle.family, frame_stride=frame_stride), set(clips)
+        paths = [path for path in outcome_files(profile, bundle) if path.parent.name in wanted]
+        return cls([read_row(path, origin) for path in paths])
+
+    def __len__(self) -> int:
+        return len(self._tables)
+
+    def batch(self, rows: Sequence[int], configurations: Sequence[int]) -> Tensor:
+        """(N, classes, 180, 320) float32."""
+        return torch.cat([self._one(*pair) for pair in zip(rows, configurations, strict=True)])
+
+    def confidence(self, row: int, configuration: int) -> float:
+        """Mean over pixels of the highest probability."""
+        return float(self._one(row, configuration).amax(1).mean())
+
+    def _one(self, row: int, configuration: int) -> Tensor:
+        table = self._tables[row]
+        body = table["logits"][0][configuration].as_py()
+        shape = tuple(table["logit_shapes"][0][configuration].as_py())
+        return encoder_input(torch.from_numpy(restored(np.array(unpacked(body, shape))))[None])

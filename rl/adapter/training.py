@@ -1,0 +1,174 @@
+"""From a profile to a trained policy on disk (`penance-train adapter`), and to embeddings (`... encoder`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from safetensors.torch import save_file
+from torch.utils.tensorboard import SummaryWriter
+
+from configs.bundle import Bundle
+from rl.adapter.encoder import (
+    AccuracyErrors,
+    EncoderRecipe,
+    accuracy_errors,
+    embed_all,
+    train_accuracy_head,
+    train_encoder,
+)
+from rl.adapter.evaluation import PAIRS
+from rl.adapter.learning import Progress
+from rl.adapter.methods import learnt_actor
+from rl.adapter.recipe import AdapterRecipe
+from rl.adapter.replay import Replay, load_replay
+from rl.adapter.runs import (
+    EMBEDDINGS,
+    TrainedPolicy,
+    fold_folder,
+    save_policy,
+    with_embeddings_of,
+    write_rows,
+)
+from rl.adapter.softmaxes import Softmaxes
+from rl.bitrate.data import grouped_folds
+from rl.profiles.index import ClipIndex, Split
+from rl.profiles.progress import segment_progress
+
+ENCODER, HEAD, FIGURES = "encoder.safetensors", "accuracy-head.safetensors", "figures.json"
+DRAW_EVERY = 20  # steps
+
+
+def train_adapter(
+    profile: Path,
+    index: ClipIndex,
+    bundle: Bundle,
+    recipe: AdapterRecipe,
+    frame_stride: int,
+    encoder: Path | None,
+    out: Path,
+    console: Console,
+) -> TrainedPolicy:
+    """Learns from train, chooses the margin on val, and writes the policy to `out`. PPO goes on from a
+    checkpoint that is there. Raises `ProfileError` and `ValueError`."""
+    replay = load_replay(profile, index, bundle, frame_stride)
+    if encoder is not None:
+        replay = with_embeddings_of(replay, encoder, bundle.family)
+    learn, check = replay.of_drives(_drives(index, "train")), replay.of_drives(_drives(index, "val"))
+    if recipe.extra_encode:
+        learn, check = learn.with_extra_encode(), check.with_extra_encode()
+    with adapter_progress(console, recipe, out) as progress:
+        actor, margin = learnt_actor(learn, check, recipe, PAIRS, out, progress)
+    about = TrainedPolicy(
+        recipe=recipe.name,
+        family=bundle.family,
+        architecture=recipe.architecture,
+        embedding=learn.embeddings.shape[2],
+        features=learn.features.shape[1],
+        seconds=learn.seconds,
+        margin=margin,
+        encoder=None if encoder is None else str(encoder),
+    )
+    save_policy(out, actor, about)
+    return about
+
+
+def train_encoders(
+    profile: Path,
+    index: ClipIndex,
+    bundle: Bundle,
+    recipe: EncoderRecipe,
+    folds: int,
+    frame_stride: int,
+    out: Path,
+    console: Console,
+) -> list[AccuracyErrors]:
+    """One encoder that learns from train, widens its intervals on val and is judged on test, written to
+    `out`; or, with `folds`, one for each group of drives that `evaluation.drive_folds` leaves out, each in a
+    folder of its own. Folders that are complete stay. Raises `ProfileError` and `ValueError`."""
+    replay = load_replay(profile, index, bundle, frame_stride)
+    softmaxes = Softmaxes.of(profile, bundle, frame_stride, sorted(set(replay.clips)))
+    if folds:
+        groups = grouped_folds(replay.drives.tolist(), folds)
+        parts = {
+            fold_folder(out, number, folds): (set(groups[(number + 1) % folds]), set(judged))
+            for number, judged in enumerate(groups)
+        }
+    else:
+        parts = {out: (_drives(index, "val"), _drives(index, "test"))}
+    return [
+        _train_encoder(replay, softmaxes, check, judged, recipe, bundle.family, folder, console)
+        for folder, (check, judged) in parts.items()
+        if not (folder / FIGURES).exists()
+    ]
+
+
+def _train_encoder(
+    replay: Replay,
+    softmaxes: Softmaxes,
+    check: set[str],
+    judged: set[str],
+    recipe: EncoderRecipe,
+    family: str,
+    out: Path,
+    console: Console,
+) -> AccuracyErrors:
+    """Encoder, accuracy head, the embeddings of every segment, and figures, which come last."""
+    of_check, of_judged = (np.isin(replay.drives, sorted(drives)) for drives in (check, judged))
+    learn = np.flatnonzero(~of_check & ~of_judged)
+    with segment_progress(console, "steps") as bar:
+        training = bar.add_task("performance encoder", total=recipe.steps)
+        encoder = train_encoder(
+            softmaxes,
+            replay,
+            learn,
+            recipe,
+            lambda step, loss: bar.update(training, completed=step + 1, description=f"loss {loss:.4f}"),
+        )
+    with segment_progress(console) as bar:
+        embedding = bar.add_task("embeddings", total=len(replay))
+        found = embed_all(
+            encoder,
+            softmaxes,
+            len(replay.ladder),
+            out / EMBEDDINGS,
+            lambda row, loss: bar.update(embedding, completed=row + 1),
+        )
+    write_rows(out, replay, family)
+    embedded = replay.with_embeddings(found)
+    head = train_accuracy_head(embedded, learn, np.flatnonzero(of_check), recipe)
+    save_file(encoder.state_dict(), out / ENCODER)
+    save_file(head.state_dict(), out / HEAD)
+    errors = accuracy_errors(head, embedded, softmaxes, learn, np.flatnonzero(of_judged))
+    (out / FIGURES).write_text(json.dumps(asdict(errors), indent=1) + "\n", encoding="utf-8")
+    return errors
+
+
+@contextmanager
+def adapter_progress(console: Console, recipe: AdapterRecipe, out: Path) -> Iterator[Progress]:
+    """A bar for each phase, and curves for TensorBoard under `out`/curves."""
+    totals = {
+        "imitation": recipe.imitation.steps,
+        "full information": recipe.full_information.steps,
+        "PPO": recipe.ppo.steps,
+    }
+    with segment_progress(console, "steps") as bar, SummaryWriter(str(out / "curves")) as curves:
+        tasks = {phase: bar.add_task(phase, total=total) for phase, total in totals.items() if total}
+
+        def advance(phase: str, step: int, figures: dict[str, float]) -> None:
+            told = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+            bar.update(tasks[phase], completed=step + (phase != "PPO"), description=f"{phase}: {told}")
+            if phase == "PPO" or step % DRAW_EVERY == 0:
+                for name, value in figures.items():
+                    curves.add_scalar(f"{phase}/{name}", value, step)
+
+        yield advance
+
+
+def _drives(index: ClipIndex, split: Split) -> set[str]:
+    return {clip.drive for clip in index.of_split(split)}

@@ -1,0 +1,153 @@
+"""What a codec pays for, measured by hand: how much a segment's luma varies over space and time, and how much
+of the change is left when each block may move.
+
+A convolution can learn to measure this, but not from fifty drives: its scale is off on the next one. The
+logarithms of a segment's bytes are close to linear in these logarithms, whatever is seen
+(`rl.bitrate.anchor`).
+
+Means of absolute differences between pixels some way apart stand for detail and noise (near ones) and
+structure (far ones). `spread` says how evenly a difference is spread: bits grow as its logarithm, so a few
+strong edges cost less than noise. A regular sample of the pixels is enough. What the codec's search for
+motion leaves is what the best translation of each block leaves, in closed form (Lucas and Kanade), at three
+sizes of the picture, of which the smaller ones follow faster motion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from clients.luma import BLANK
+
+SPATIAL_LAGS, TEMPORAL_LAGS, BLOCK_LAGS = (1, 2, 4, 8, 16), (1, 2, 4), (1, 2, 4)
+SPREAD_LAGS = (1, 4)
+SPATIAL_STEP, TEMPORAL_STEP = 4, 8
+"""Every so many pixels of every so many rows."""
+FLOOR = 0.02
+"""Grey levels added to every energy: below that nothing is coded."""
+KNEE = 6.0
+"""Grey levels from which on a difference costs as its logarithm."""
+SHRINKS = ((4, 6), (2, 6), (2, 5))
+"""By how much the picture shrinks each time, and the blocks' side then."""
+FLATNESS = 1.0
+"""Squared grey levels of gradient below which a block is too flat to be told where it moved."""
+
+
+class Energies(nn.Module):
+    """Luma (N, places, rows, columns) of 0..255 to (N, energies) logarithms."""
+
+    def forward(self, luma: Tensor) -> Tensor:
+        return torch.stack([*_extent(luma), *_in_space(luma), *_in_time(luma), *_after_motion(luma)], 1)
+
+
+def _extent(luma: Tensor) -> list[Tensor]:
+    """How much of the input the video fills, and how many of the frames are new ones."""
+    seen = luma[:, 0, ::SPATIAL_STEP, ::SPATIAL_STEP] != BLANK
+    area = seen.any(1).float().mean(1) * seen.any(2).float().mean(1)
+    sampled = luma[:, :, ::TEMPORAL_STEP, ::TEMPORAL_STEP]
+    fresh = (sampled[:, 1:] != sampled[:, :-1]).flatten(2).any(2).float().mean(1)
+    return [(area + FLOOR).log(), (fresh + FLOOR).log()]
+
+
+def _in_space(luma: Tensor) -> list[Tensor]:
+    """Of the first, the middle and the last frame."""
+    places = luma.shape[1]
+    frames = luma[:, [0, places // 2, places - 1]]
+    found = []
+    for lag in SPATIAL_LAGS:
+        across, down = _apart(frames, lag, SPATIAL_STEP)
+        found += [_size(across), _size(down)]
+        if lag in SPREAD_LAGS:
+            found.append(_spread(across) + _spread(down))
+    return found
+
+
+def _in_time(luma: Tensor) -> list[Tensor]:
+    """From frame to frame: of each pixel, and of its difference from neighbours."""
+    sampled = luma[:, :, ::TEMPORAL_STEP, ::TEMPORAL_STEP].float()
+    found = []
+    for lag in (lag for lag in TEMPORAL_LAGS if lag < luma.shape[1]):
+        change = sampled[:, lag:] - sampled[:, :-lag]
+        found += [_size(change), _spread(change)]
+    by_frame = (sampled[:, 1:] - sampled[:, :-1]).abs().mean((2, 3))
+    found.append((by_frame + FLOOR).log().mean(1))
+    for lag in BLOCK_LAGS:
+        for difference in _apart(luma, lag, TEMPORAL_STEP):
+            found.append(_size(difference[:, 1:] - difference[:, :-1]))
+    return found
+
+
+def _after_motion(luma: Tensor) -> list[Tensor]:
+    """At each size of the picture: of the blocks' change, and which share of it no translation explains."""
+    picture, found = luma.float(), []
+    for shrink, block in SHRINKS:
+        picture = F.avg_pool2d(picture, shrink)
+        change, left = (energy.sqrt() for energy in _blocks(picture[:, :-1], picture[:, 1:], block))
+        found += [_size(change), _size(left) - _size(change)]
+        found += [_spread(change), _spread(left) - _spread(change)]
+    return found
+
+
+def _blocks(before: Tensor, after: Tensor, block: int) -> tuple[Tensor, Tensor]:
+    """Mean squared change of every block from frame to frame, and what is left of it after the translation
+    that explains most; frames (N, pairs, rows, columns)."""
+    both = before + after  # twice the picture half-way
+    across = (both[:, :, 1:-1, 2:] - both[:, :, 1:-1, :-2]).flatten(0, 1)  # four times the gradient
+    down = (both[:, :, 2:, 1:-1] - both[:, :, :-2, 1:-1]).flatten(0, 1)
+    change = (after - before)[:, :, 1:-1, 1:-1].flatten(0, 1)
+    products = (across**2, down**2, across * down, across * change, down * change, change**2)
+    xx, yy, xy, xt, yt, tt = F.avg_pool2d(torch.stack(products, 1), block).unbind(1)
+    xx, yy, xy, xt, yt = xx / 16 + FLATNESS, yy / 16 + FLATNESS, xy / 16, xt / 4, yt / 4
+    explained = (yy * xt**2 - 2 * xy * xt * yt + xx * yt**2) / (xx * yy - xy**2)
+    shape = (len(before), -1, *tt.shape[1:])
+    return tt.reshape(shape), (tt - explained).clamp(min=0).reshape(shape)
+
+
+def _apart(luma: Tensor, lag: int, step: int) -> tuple[Tensor, Tensor]:
+    """Differences between pixels `lag` columns, and `lag` rows apart, at a sample of places."""
+    across = luma[:, :, ::step, lag::step].float() - luma[:, :, ::step, :-lag:step].float()
+    down = luma[:, :, lag::step, ::step].float() - luma[:, :, :-lag:step, ::step].float()
+    return across, down
+
+
+def _size(difference: Tensor) -> Tensor:
+    """(N,)."""
+    return (difference.abs().mean((1, 2, 3)) + FLOOR).log()
+
+
+def _spread(difference: Tensor) -> Tensor:
+    """(N,)."""
+    return ((difference.abs() / KNEE).log1p().mean((1, 2, 3)) + FLOOR / KNEE).log()
+
+
+class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts operations on numbers: one for each result of arithmetic, and one for each number that is summed
+    up or pooled. Choosing, reshaping and converting numbers costs none."""
+
+    FREE = frozenset(
+        {"alias", "cat", "clone", "detach", "index", "select", "slice", "stack", "unbind", "unsqueeze"}
+        | {"view", "_to_copy", "_unsafe_view"}
+    )
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.total = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        name = func.__name__.split(".")[0]
+        if name not in self.FREE and isinstance(result, Tensor):
+            given = [value.numel() for value in args if isinstance(value, Tensor)]
+            self.total += max([result.numel(), *given])
+        return result

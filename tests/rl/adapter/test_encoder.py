@@ -1,0 +1,85 @@
+"""The performance encoder's training: embeddings that lie where they belong, and an accuracy head that
+learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from configs.bundle import Bundle
+from rl.adapter.encoder import EncoderRecipe, accuracy_errors, embed_all, train_accuracy_head, train_encoder
+from rl.adapter.replay import Replay
+from rl.adapter.runs import EMBEDDINGS, with_embeddings_of, write_rows
+from rl.adapter.softmaxes import Softmaxes
+from rl.profiles.store import ProfileError
+from serving.performance.network import INPUT_SIZE, AccuracyHead, make_encoder
+from tests.rl.adapter.conftest import CLASSES, STRIDE, of_split
+
+RECIPE = EncoderRecipe(steps=2, batch=2, head_steps=100)
+
+
+@pytest.fixture(scope="module")
+def few(bare_replay: Replay) -> Replay:
+    """Three segments of one clip."""
+    return bare_replay.of(np.arange(len(bare_replay)) < 3)
+
+
+@pytest.fixture(scope="module")
+def softmaxes(profile: Path, family: Bundle, bare_replay: Replay) -> Softmaxes:
+    return Softmaxes.of(profile, family, STRIDE, sorted(set(bare_replay.clips)))
+
+
+def test_an_encoder_sees_the_softmax_of_a_row_and_a_configuration(softmaxes: Softmaxes) -> None:
+    seen = softmaxes.batch([0, 0], [0, 89])
+    assert seen.shape == (2, CLASSES, *INPUT_SIZE)
+    torch.testing.assert_close(seen.sum(1), torch.ones(2, *INPUT_SIZE))
+    assert softmaxes.confidence(0, 0) > softmaxes.confidence(0, 89)
+
+
+def test_training_is_the_same_for_the_same_recipe(softmaxes: Softmaxes, bare_replay: Replay) -> None:
+    first, second = (train_encoder(softmaxes, bare_replay, np.arange(4), RECIPE) for _ in range(2))
+    weights = [encoder.state_dict() for encoder in (first, second)]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+def test_embeddings_are_mapped_back_to_the_segments_that_they_are_of(
+    softmaxes: Softmaxes, few: Replay, family: Bundle, tmp_path: Path
+) -> None:
+    encoder = make_encoder(CLASSES)
+    some = Softmaxes(softmaxes._tables[:3])
+    embed_all(encoder, some, 2, tmp_path / EMBEDDINGS)
+    write_rows(tmp_path, few, family.family)
+    mapped = with_embeddings_of(few, tmp_path, family.family).embeddings
+    with torch.inference_mode():
+        expected = encoder(softmaxes.batch([2], [1]))[0].half().numpy()
+    np.testing.assert_array_equal(mapped[2, 1], expected)
+    with pytest.raises(ProfileError, match="run penance-train encoder"):
+        with_embeddings_of(few, tmp_path, "another-0123456789ab")
+
+
+def test_the_head_tells_accuracies_from_embeddings_that_hold_them(
+    replay: Replay, softmaxes: Softmaxes
+) -> None:
+    drives = replay.drives
+    learn, check, judged = (
+        np.flatnonzero(np.isin(drives, np.unique(of_split(replay, split).drives)))
+        for split in ("train", "val", "test")
+    )
+    wide = np.zeros((*replay.embeddings.shape[:2], 120), np.float16)
+    wide[:, :, :4] = replay.embeddings
+    embedded = replay.with_embeddings(wide)
+    recipe = EncoderRecipe(head_steps=300, learning_rate=1e-2)
+    head = train_accuracy_head(embedded, learn, check, recipe)
+    errors = accuracy_errors(head, embedded, softmaxes, learn, judged[:5])
+    assert errors.head < 0.06
+    assert errors.covered > 0.7
+
+
+def test_an_interval_holds_its_middle() -> None:
+    head = AccuracyHead(90)
+    lower, middle, upper = head(torch.randn(7, 120), torch.arange(7)).unbind(1)
+    assert (lower <= middle).all()
+    assert (middle <= upper).all()

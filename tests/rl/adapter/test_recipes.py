@@ -1,0 +1,53 @@
+"""Recipes that ship: each can be read, and each ablation leaves out what it says and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import configs
+from rl.adapter.encoder import load_encoder_recipe
+from rl.adapter.recipe import AdapterRecipe, load_adapter_recipe
+
+FOLDER = Path(configs.__file__).with_name("recipes") / "adapter"
+ADAPTERS = sorted(path for path in FOLDER.rglob("*.yaml") if path.stem != "encoder")
+
+
+@pytest.mark.parametrize("path", ADAPTERS, ids=lambda path: path.stem)
+def test_a_recipe_learns_in_some_way(path: Path) -> None:
+    recipe = load_adapter_recipe(path)
+    assert recipe.imitation.steps + recipe.full_information.steps + recipe.ppo.steps > 0
+
+
+def test_the_encoders_recipe_can_be_read() -> None:
+    assert load_encoder_recipe(FOLDER / "encoder.yaml").steps > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("literal", "xi"),
+        ("no-embedding", "architecture"),
+        ("no-features", "architecture"),
+        ("unmasked", "architecture"),
+    ],
+)
+def test_an_ablation_differs_in_one_part(name: str, part: str) -> None:
+    whole = load_adapter_recipe(FOLDER / "adapter.yaml")
+    without = load_adapter_recipe(FOLDER / "ablation" / f"{name}.yaml")
+    differs = {
+        field for field in AdapterRecipe.model_fields if getattr(whole, field) != getattr(without, field)
+    }
+    assert differs == {"name", part}
+
+
+def test_the_papers_recipe_is_the_papers() -> None:
+    ppo = load_adapter_recipe(FOLDER / "paper.yaml").ppo
+    assert (ppo.steps, ppo.gamma, ppo.clip, ppo.minibatch, ppo.learning_rate) == (
+        2_000_000,
+        0.9,
+        0.2,
+        32,
+        1e-4,
+    )

@@ -22,10 +22,12 @@ logger = logging.getLogger("ray.serve")
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """The embedding, and whether the encoder that made it was ever trained."""
+    """The embedding, whether the encoder that made it was ever trained, and the mean over the frame's pixels
+    of the highest softmax probability."""
 
     embedding: tuple[float, ...]
     trained: bool
+    confidence: float
 
 
 class EncoderReplica:
@@ -50,7 +52,8 @@ class EncoderReplica:
     @torch.inference_mode()
     def _embed(self, logits: NDArray[np.float16]) -> Encoding:
         softmax = encoder_input(torch.from_numpy(logits.copy())[None])
-        return Encoding(tuple(self._encoder(softmax)[0].tolist()), self._trained)
+        confidence = float(softmax.amax(1).mean())
+        return Encoding(tuple(self._encoder(softmax)[0].tolist()), self._trained, confidence)
 
 
 # Not a decorator: the class must stay importable by name, or Ray pickles its whole module by value.

@@ -29,7 +29,7 @@ BDD_COUNTED = 500  # of BDD100K's images, which are read from disk each time, wh
 
 class Batch(NamedTuple):
     images: Tensor  # (N, H, W, 3) uint8, degraded
-    clean: Tensor | None  # (N, H, W, 3) uint8, the same crops as sharp as they were; None: no longer needed
+    clean: Tensor  # (N, H, W, 3) uint8, the same crops as sharp as they were
     targets: Tensor  # (N, rows, columns) uint8
     soft: Tensor  # (N, classes, rows, columns) uint8: 255 x probability; all 0 where there is no soft label
     scale: float  # one of the recipe's

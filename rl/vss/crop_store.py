@@ -22,7 +22,7 @@ from rl.vss.datasets import target_sets
 from rl.vss.recipe import FamilyRecipe
 from serving.vss.network import Network
 
-PARTS = ("images", "targets", "soft")
+PARTS = ("images", "clean", "targets", "soft")
 DONE = "done.json"
 SEED = 1_000_003  # crops are not those that variant 0 was trained on
 
@@ -46,10 +46,11 @@ class CropStore:
         del beside  # there is nothing to make
         for step in steps:
             rows = self._rows(recipe, step)
-            images, targets, soft = (torch.from_numpy(part[rows]) for part in self._parts)
+            images, clean, targets, soft = (torch.from_numpy(part[rows]) for part in self._parts)
             if np.random.default_rng([recipe.seed, step, 1]).random() < 0.5:
-                images, targets, soft = images.flip(2), targets.flip(2), soft.flip(3)
-            yield Batch(images, None, targets, soft, 1.0)
+                images, clean = images.flip(2), clean.flip(2)
+                targets, soft = targets.flip(2), soft.flip(3)
+            yield Batch(images, clean, targets, soft, 1.0)
 
     def _rows(self, recipe: FamilyRecipe, step: int) -> NDArray[np.int64]:
         """The crops of a step, rising; every crop is seen once before one is seen again."""
@@ -60,9 +61,12 @@ class CropStore:
         return np.sort(np.concatenate(orders)[start : start + recipe.batch])
 
 
-def stored_crops(data: TrainingData, recipe: FamilyRecipe, teacher: Network, directory: Path) -> CropStore:
-    """The crops in `directory`, made first where they are not whole."""
-    done, wanted = directory / DONE, {"crops": recipe.pruning.crops, "crop": list(recipe.crop)}
+def stored_crops(
+    data: TrainingData, recipe: FamilyRecipe, teacher: Network, teacher_id: str, directory: Path
+) -> CropStore:
+    """The crops in `directory`, made first where they are not whole or another teacher's."""
+    done = directory / DONE
+    wanted = {"crops": recipe.pruning.crops, "crop": list(recipe.crop), "teacher": teacher_id}
     if not done.exists() or json.loads(done.read_text()) != wanted:
         directory.mkdir(parents=True, exist_ok=True)
         done.unlink(missing_ok=True)
@@ -77,10 +81,9 @@ def _make(data: TrainingData, recipe: FamilyRecipe, teacher: Network, directory:
     batches = data.batches(different, range(steps), beside=False)
     files: list[NDArray[np.uint8]] = []
     for step, batch in enumerate(track(batches, "crops for the pruned variants", steps)):
-        assert batch.clean is not None
         soft = _answers(teacher, batch.clean)
         nearest = [_nearest(batch.targets.shape[axis + 1], soft.shape[axis + 2]) for axis in (0, 1)]
-        parts = batch.images, batch.targets[:, nearest[0]][:, :, nearest[1]], soft
+        parts = batch.images, batch.clean, batch.targets[:, nearest[0]][:, :, nearest[1]], soft
         if not files:
             files = [
                 np.lib.format.open_memmap(

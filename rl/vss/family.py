@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from pydantic import TypeAdapter
 
+from configs.bundle import sha256
 from configs.ladder import VariantSpec
 from rl.vss.acosp import MaskedNetwork, annealed_temperature
 from rl.vss.annotations import annotated_clips, load_annotated, static_clips
@@ -34,8 +35,9 @@ from rl.vss.datasets import (
 )
 from rl.vss.evaluate import FRAME_SIZE, VariantFigures, camvid_miou, measure_family
 from rl.vss.imagenet import load_imagenet
+from rl.vss.mutual import learn_mutually
 from rl.vss.recipe import FamilyRecipe, Losses, Schedule
-from rl.vss.removal import keep_plan, remove_channels
+from rl.vss.removal import keep_plan, remove_channels, without_blocks
 from rl.vss.soft_labels import with_soft_labels
 from rl.vss.trainer import Network, train
 from rl.vss.widening import widened
@@ -128,7 +130,7 @@ def weights_file(number: int | str) -> str:
 def channel_plans(recipe: FamilyRecipe, specs: tuple[VariantSpec, ...]) -> list[dict[str, int]]:
     """The channels of every variant, each plan within the one before it."""
     plans, pruning = [dense_channels(recipe.architecture)], recipe.pruning
-    for spec in specs[1:]:
+    for number, spec in enumerate(specs[1:], 1):
         plans.append(
             keep_plan(
                 recipe.architecture,
@@ -136,7 +138,7 @@ def channel_plans(recipe: FamilyRecipe, specs: tuple[VariantSpec, ...]) -> list[
                 pruning.channel_multiple,
                 FRAME_SIZE,
                 plans[-1],
-                pruning.spared,
+                pruning.cut(number),
             )
         )
     return plans
@@ -153,16 +155,18 @@ def train_family(
     """All variants of a family, float32 and in eval mode.
 
     Variant 0 goes on from `start`, or is the first of `kept`: then only the others are trained, and those
-    that are in `kept` too are not pruned anew but fine-tuned further. Raises `ValueError` for a `start` that
-    is no narrower version of the recipe's architecture, and for `kept` networks of other channels.
+    that are in `kept` too, with the channels that the recipe plans, are not pruned anew but learn on.
+    At the end all learn from one another, if the recipe says so. Raises `ValueError` for a `start` that is no
+    narrower version of the recipe's architecture, and for a variant 0 of other channels than the recipe's.
     """
     plans = channel_plans(recipe, specs)
     directory.mkdir(parents=True, exist_ok=True)
-    for network, plan in zip(kept, plans, strict=False):
-        if network.architecture != recipe.architecture or network.channels != plan:
-            raise ValueError(
-                "a variant that is kept is not what the recipe makes: expected its architecture and channels"
-            )
+    going_on = [
+        network.architecture == recipe.architecture and network.channels == plan
+        for network, plan in zip(kept, plans, strict=False)
+    ]
+    if going_on and not going_on[0]:
+        raise ValueError("the variant 0 to keep is not what the recipe makes: expected its architecture")
     if kept:
         save_network(kept[0], directory / weights_file(0))
     if not (directory / weights_file(0)).exists():
@@ -174,10 +178,16 @@ def train_family(
         if not file.exists():
             crops = crops or _crops_for_pruning(recipe, data, networks[0], directory)
             run = TrainingRun(recipe, crops, data.validate, directory / f"variant{number}")
-            further = number < len(kept)
-            save_network(run.finetune(kept[number]) if further else run.prune(networks[-1], plan), file)
+            if number < len(kept) and going_on[number]:
+                network = kept[number] if recipe.mutual else run.finetune(kept[number])
+            else:
+                network = run.prune(networks[-1], plan)
+            save_network(network, file)
         networks.append(read_network(file, recipe.architecture, plan))
-    return networks
+    if recipe.mutual is None:
+        return networks
+    crops = crops or _crops_for_pruning(recipe, data, networks[0], directory)
+    return learn_mutually(networks, recipe, recipe.mutual, crops, directory / "mutual", data.validate)
 
 
 def _train_dense(recipe: FamilyRecipe, data: FamilyData, directory: Path, start: PSPNet | None) -> PSPNet:
@@ -191,8 +201,13 @@ def _train_dense(recipe: FamilyRecipe, data: FamilyData, directory: Path, start:
 
 
 def _crops_for_pruning(recipe: FamilyRecipe, data: FamilyData, dense: PSPNet, directory: Path) -> BatchSource:
-    teacher = ready(copy.deepcopy(dense), REFERENCE, torch.get_num_threads())
-    return stored_crops(data.with_unlabelled, recipe, teacher, directory / "crops")
+    """Crops as they are trained on, never brought to a frame's working size: what variant 0 says of a crop
+    must be what it says at the size that the others see it at."""
+    unframed = PSPNet(dense.architecture.model_copy(update={"pixels": None})).eval()
+    unframed.load_state_dict(dense.state_dict())
+    teacher = ready(unframed, REFERENCE, torch.get_num_threads())
+    teacher_id = sha256(directory / weights_file(0))
+    return stored_crops(data.with_unlabelled, recipe, teacher, teacher_id, directory / "crops")
 
 
 def begin(recipe: FamilyRecipe, start: PSPNet | None) -> PSPNet:
@@ -223,7 +238,7 @@ class TrainingRun:
     def prune(self, larger: PSPNet, plan: ChannelPlan) -> PSPNet:
         """A network with the channels of `plan`, all of them in `larger`."""
         pruning = self.recipe.pruning
-        masked = MaskedNetwork(copy.deepcopy(larger), plan)
+        masked = MaskedNetwork(without_blocks(copy.deepcopy(larger), plan), plan)
 
         def harden(step: int) -> None:
             masked.set_temperature(annealed_temperature(step, pruning.anneal.steps, pruning.temperature))

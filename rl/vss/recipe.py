@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from serving.vss.architecture import Architecture
 
@@ -90,6 +90,25 @@ class Shares(Recipe):
     scene: float = Field(default=0.0, ge=0, description="the generated street, exact labels")
 
 
+class Cut(Recipe):
+    """Where one variant loses its FLOPs."""
+
+    spared: float = Field(
+        default=1.0,
+        gt=0,
+        description="the backbone keeps this many times the share of its channels that pyramid, head and "
+        "merges keep of theirs",
+    )
+    blocks: tuple[Annotated[str, Field(pattern=r"^stage\d+\.[1-9]\d*$")], ...] = Field(
+        default=(),
+        description="inverted residual blocks that go altogether, as stage3.2: at few channels a block "
+        "takes its time for being there, whatever its width",
+    )
+    target: float = Field(
+        default=1.0, gt=0.9, lt=1.1, description="share of the FLOPs that the sparsity leaves"
+    )
+
+
 class Pruning(Recipe):
     """ACoSP: a soft top-k mask annealed to a hard one, then physical removal, then fine-tuning."""
 
@@ -99,12 +118,29 @@ class Pruning(Recipe):
     losses: Losses = Losses()
     crops: int = Field(gt=0, description="finished crops with variant 0's answers, which all variants share")
     channel_multiple: int = Field(default=4, ge=1, description="kept channels are a multiple of this")
-    spared: float = Field(
-        default=1.0,
-        gt=0,
-        description="the backbone keeps this many times the share of its channels that pyramid, head and "
-        "merges keep of theirs",
+    cuts: dict[int, Cut] = Field(default={}, description="by variant, where the usual cut is not wanted")
+
+    def cut(self, variant: int) -> Cut:
+        return self.cuts.get(variant, Cut())
+
+
+class Mutual(Recipe):
+    """All variants at once, each towards what the others say (`rl.vss.mutual`)."""
+
+    dense: Schedule = Field(description="of variant 0")
+    pruned: Schedule = Field(description="of the others, of as many steps")
+    pull: float = Field(
+        gt=0, description="how strongly variant 0 is drawn to what the pruned variants say together"
     )
+    clean_share: float = Field(
+        default=0.75, gt=0, le=1, description="of the crops are shown to variant 0 as sharp as they were"
+    )
+
+    @model_validator(mode="after")
+    def _of_one_length(self) -> Mutual:
+        if self.dense.steps != self.pruned.steps:
+            raise ValueError(f"expected as many steps of both, got {self.dense.steps}, {self.pruned.steps}")
+        return self
 
 
 class FamilyRecipe(Recipe):
@@ -133,6 +169,7 @@ class FamilyRecipe(Recipe):
     teacher: Teacher | None = Field(default=None, description="without one, labels alone teach variant 0")
     dense: Schedule = Field(description="variant 0")
     pruning: Pruning
+    mutual: Mutual | None = Field(default=None, description="without it, pruning is the end")
     seed: int = 0
     compile: bool = Field(
         default=True,

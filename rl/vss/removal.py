@@ -12,7 +12,16 @@ import torch
 from torch import Tensor
 
 from rl.vss.cost import CostModel
-from serving.vss.architecture import CLASSES, IMAGE, Architecture, ChannelPlan, dense_channels, last_group
+from rl.vss.recipe import Cut
+from serving.vss.architecture import (
+    CLASSES,
+    IMAGE,
+    Architecture,
+    ChannelPlan,
+    dense_channels,
+    inner_group,
+    last_group,
+)
 from serving.vss.layers import ConvNorm
 from serving.vss.pspnet import PSPNet
 
@@ -27,25 +36,28 @@ def keep_plan(
     multiple: int,
     size: tuple[int, int],
     ceiling: ChannelPlan | None = None,
-    spared: float = 1.0,
+    cut: Cut | None = None,
 ) -> dict[str, int]:
     """The channels to keep so that FLOPs at (width, height) are (1 - sparsity) of the dense network's.
 
     Starts from the fewest channels and widens, `multiple` channels at a time, whichever group keeps the
     smallest share of its dense width and still fits, never above `ceiling` (the plan that is pruned
-    further). So all groups of the backbone end near one fraction, and all others near that by `spared`.
-    Raises `ValueError` if 10 % cannot be met.
+    further). So all groups of the backbone end near one fraction, and all others near that by `cut.spared`;
+    the blocks that are cut keep no channel. Raises `ValueError` if 10 % cannot be met, and for blocks that
+    do not add into a residual stream.
     """
-    cost, dense = CostModel.of(architecture, size), dense_channels(architecture)
-    ceiling = ceiling or dense
+    cost, dense, cut = CostModel.of(architecture, size), dense_channels(architecture), cut or Cut()
+    ceiling = {**(ceiling or dense), **dict.fromkeys(map(inner_group, cut.blocks), 0)}
+    if wrong := set(ceiling) - set(dense):
+        raise ValueError(f"expected residual blocks of the backbone to cut, got {sorted(wrong)}")
     target = (1 - sparsity) * cost.flops(dense)
     fewest = max(FEWEST_CHANNELS, multiple)
     plan = {group: min(fewest, ceiling[group]) for group in dense} | {g: dense[g] for g in (IMAGE, CLASSES)}
     last = last_group(architecture)
     plan[last] = min(max(fewest, FEWEST_BEFORE_CLASSES), ceiling[last])
     backbone = architecture.backbone.channels()
-    full = {group: width * (spared if group in backbone else 1.0) for group, width in dense.items()}
-    while (wider := _widened(plan, full, ceiling, multiple, cost, target)) is not None:
+    full = {group: width * (cut.spared if group in backbone else 1.0) for group, width in dense.items()}
+    while (wider := _widened(plan, full, ceiling, multiple, cost, target * cut.target)) is not None:
         plan = wider
     reached = cost.flops(plan)
     if abs(reached - target) > TOLERANCE * target:
@@ -70,6 +82,14 @@ def _widened(
         if wider[group] > plan[group] and cost.flops(wider) <= most:
             return wider
     return None
+
+
+def without_blocks(network: PSPNet, plan: ChannelPlan) -> PSPNet:
+    """The network without the blocks that keep no channel in `plan`; it computes something else."""
+    if all(plan[group] or not channels for group, channels in network.channels.items()):
+        return network
+    kept = {group: torch.arange(width if plan[group] else 0) for group, width in network.channels.items()}
+    return remove_channels(network, kept)
 
 
 @torch.no_grad()

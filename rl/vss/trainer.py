@@ -10,7 +10,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -45,24 +45,23 @@ class TrainingState:
             lr=schedule.learning_rate,
         )
 
-    def restore(self, checkpoint: Path) -> None:
-        device = next(self.network.parameters()).device
-        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
         self.network.load_state_dict(saved["network"])
         self.average.load_state_dict(saved["average"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.step = saved["step"]
 
-    def save(self, checkpoint: Path) -> None:
-        """Replaces the checkpoint in one move, so that a kill leaves the old one or the new one."""
-        state = {
+    def state_dict(self) -> dict[str, Any]:
+        return {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
         }
-        torch.save(state, checkpoint.with_suffix(".tmp"))
-        checkpoint.with_suffix(".tmp").replace(checkpoint)
 
     def descend(self, loss: Tensor) -> None:
         """One optimiser step, after which the average follows."""
@@ -76,6 +75,19 @@ class TrainingState:
             self.average, self.network, min(self.schedule.average_decay, (1 + self.step) / (10 + self.step))
         )
         self.step += 1
+
+
+def save_checkpoint(state: object, checkpoint: Path) -> None:
+    """Replaces the checkpoint in one move, so that a kill leaves the old one or the new one."""
+    torch.save(state, checkpoint.with_suffix(".tmp"))
+    checkpoint.with_suffix(".tmp").replace(checkpoint)
+
+
+def settle(network: nn.Module, settled: bool) -> None:
+    """Lets batch norms use running statistics, or those of the batch."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.train(not settled)
 
 
 class Objective:
@@ -100,14 +112,14 @@ class Objective:
             self.forward = torch.compile(network, dynamic=False)
 
     def __call__(self, batch: Batch) -> Tensor:
-        logits = self._run(batch.images)
-        loss = self._labelled(resized(logits, batch.targets.shape[-2:]), batch)
+        logits = self.run(batch.images)
+        loss = self.labelled(resized(logits, batch.targets.shape[-2:]), batch)
         if batch.scale < 1 and self.losses.consistency:
-            smaller = self._run(batch.images, batch.scale)
+            smaller = self.run(batch.images, batch.scale)
             loss = loss + self.losses.consistency * self._apart(smaller, logits.detach())
         return loss
 
-    def _run(self, images: Tensor, scale: float = 1.0) -> Tensor:
+    def run(self, images: Tensor, scale: float = 1.0) -> Tensor:
         """Logits of uint8 images (N, H, W, 3) that were brought to `scale` first."""
         pixels = images.to(self.device).permute(0, 3, 1, 2).float().div_(255)  # channels last
         if scale < 1:
@@ -116,11 +128,15 @@ class Objective:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             return self.forward(pixels).float()
 
-    def _labelled(self, logits: Tensor, batch: Batch) -> Tensor:
+    def labelled(self, logits: Tensor, batch: Batch) -> Tensor:
         """Loss towards the labels and the soft labels that came with the images."""
-        targets, soft = batch.targets.to(self.device).long(), batch.soft.to(self.device)
+        targets = batch.targets.to(self.device).long()
         loss = set_cross_entropy(logits, targets, self.sets, self.weights)
-        loss = loss + self.losses.soft * soft_cross_entropy(logits, soft, self.weights[: soft.shape[1]])
+        return loss + self.towards(logits, batch.soft.to(self.device))
+
+    def towards(self, logits: Tensor, soft: Tensor) -> Tensor:
+        """Loss towards class probabilities (N, classes, H, W), of any scale."""
+        loss = self.losses.soft * soft_cross_entropy(logits, soft, self.weights[: soft.shape[1]])
         return loss + self.losses.agreement * disagreement(logits, soft)
 
     def _apart(self, smaller: Tensor, logits: Tensor) -> Tensor:
@@ -167,27 +183,25 @@ def train(
     network.train().requires_grad_(True).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     state, checkpoint = TrainingState(network, schedule), directory / "checkpoint.pt"
     if checkpoint.exists():
-        state.restore(checkpoint)
+        state.load_state_dict(torch.load(checkpoint, map_location=device, weights_only=True))
     average: Network = state.average  # type: ignore[assignment]
     if state.step >= schedule.steps:
         return average.eval().cpu()
     objective = Objective(network, losses, data.weights(losses.rarity), recipe.compile)
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     with TrainingLog(directory / "log.jsonl", title, schedule.steps, recipe.batch, state.step) as log:
         steps = range(state.step, schedule.steps)
         batches = data.batches(recipe, steps, beside=objective.device.type != "cpu")
         for step, batch in zip(steps, batches, strict=True):
             if before_step is not None:
                 before_step(step)
-            for norm in norms:
-                norm.train(step < (1 - schedule.settled) * schedule.steps)
+            settle(network, step >= (1 - schedule.settled) * schedule.steps)
             loss = objective(batch)
             state.descend(loss)
             done = state.step == schedule.steps
             validated = validate is not None and (state.step % VALIDATE_EVERY == 0 or done)
             log.record(state.step, loss.item(), validate(average) if validate and validated else None)
             if state.step % CHECKPOINT_EVERY == 0 or done:
-                state.save(checkpoint)
+                save_checkpoint(state.state_dict(), checkpoint)
     return average.eval().cpu()
 
 

@@ -121,6 +121,12 @@ def dense_channels(architecture: Architecture) -> dict[str, int]:
     return plan
 
 
+def inner_group(block: str) -> str:
+    """The channel group inside an inverted residual block, such as stage3.2; of no channels where the block
+    was pruned away and its stream passes by."""
+    return f"{block}.expanded"
+
+
 def last_group(architecture: Architecture) -> str:
     """The channel group that the classifier reads."""
     return f"merge.{len(architecture.merges) - 1}" if architecture.merges else HEAD

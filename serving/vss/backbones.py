@@ -12,7 +12,14 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from serving.vss.architecture import IMAGE, ChannelPlan, EfficientNetLite, InvertedStage, ResNet
+from serving.vss.architecture import (
+    IMAGE,
+    ChannelPlan,
+    EfficientNetLite,
+    InvertedStage,
+    ResNet,
+    inner_group,
+)
 from serving.vss.layers import ConvNorm
 
 
@@ -145,7 +152,7 @@ class EfficientNetLiteBackbone(Backbone):
         stages, strides, reads, at_stride = [], [], "stem", 2
         for number, stage in enumerate(specification.stages):
             at_stride *= stage.stride
-            block = partial(InvertedBlock, stage, channels)
+            block = partial(_inverted_block, stage, channels)
             stages.append(_stage(number, stage.depth, reads, stage.stride, block))
             strides.append(at_stride)
             reads = f"stage{number}.stream"
@@ -156,6 +163,15 @@ class EfficientNetLiteBackbone(Backbone):
         return F.relu6(self.stem(images))
 
 
+def _inverted_block(
+    stage: InvertedStage, channels: ChannelPlan, reads: str, stream: str, name: str, stride: int
+) -> nn.Module:
+    """A block, or nothing where it was pruned away; only what adds into a stream can be."""
+    if reads == stream and stage.expansion > 1 and channels[inner_group(name)] == 0:
+        return nn.Identity()
+    return InvertedBlock(stage, channels, reads, stream, name, stride)
+
+
 class InvertedBlock(nn.Module):
     """1x1 to many channels, depthwise, 1x1 back into the stream, which has no activation."""
 
@@ -163,7 +179,7 @@ class InvertedBlock(nn.Module):
         self, stage: InvertedStage, channels: ChannelPlan, reads: str, stream: str, name: str, stride: int
     ) -> None:
         super().__init__()
-        inner = f"{name}.expanded" if stage.expansion > 1 else reads
+        inner = inner_group(name) if stage.expansion > 1 else reads
         self.expand = ConvNorm(channels, (reads,), inner, 1) if stage.expansion > 1 else None
         self.depthwise = ConvNorm(channels, (inner,), inner, stage.kernel, stride, depthwise=True)
         self.project = ConvNorm(channels, (inner,), stream, 1)

@@ -8,14 +8,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from configs.ladder import load_ladder
 from rl.vss.acosp import MaskedNetwork
 from rl.vss.cost import CostModel, count_flops
 from rl.vss.evaluate import FRAME_SIZE
 from rl.vss.family import channel_plans
-from rl.vss.recipe import FamilyRecipe
-from rl.vss.removal import FEWEST_BEFORE_CLASSES, FEWEST_CHANNELS, keep_plan, remove_channels
+from rl.vss.recipe import Cut, FamilyRecipe
+from rl.vss.removal import (
+    FEWEST_BEFORE_CLASSES,
+    FEWEST_CHANNELS,
+    keep_plan,
+    remove_channels,
+    without_blocks,
+)
 from serving.vss.architecture import Architecture, EfficientNetLite, InvertedStage, ResNet, dense_channels
 from serving.vss.backbones import make_backbone
 from serving.vss.pspnet import PSPNet
@@ -111,7 +118,10 @@ def test_plans_of_the_recipes_meet_their_sparsity(name: str, request: pytest.Fix
     for spec, plan, larger in zip(specs[1:], plans[1:], plans, strict=False):
         flops = count_flops(recipe.architecture, plan, FRAME_SIZE)
         assert flops == pytest.approx((1 - spec.sparsity) * dense, rel=0.1)
-        assert all(FEWEST_CHANNELS <= plan[g] <= larger[g] for g in plan if g not in ("image", "classes"))
+        gone = {f"{block}.expanded" for block in recipe.pruning.cut(specs.index(spec)).blocks}
+        assert all(plan[group] == 0 for group in gone)
+        kept = plan.keys() - gone - {"image", "classes"}
+        assert all(FEWEST_CHANNELS <= plan[group] <= larger[group] for group in kept)
         assert all(
             plan[group] % recipe.pruning.channel_multiple == 0
             for group in ("stage3.stream", "head", "pyramid.1")
@@ -120,11 +130,37 @@ def test_plans_of_the_recipes_meet_their_sparsity(name: str, request: pytest.Fix
 
 def test_a_spared_backbone_keeps_that_much_larger_a_share(lite: FamilyRecipe) -> None:
     dense = dense_channels(lite.architecture)
-    plan = keep_plan(lite.architecture, 0.75, 8, FRAME_SIZE, spared=2.0)
+    plan = keep_plan(lite.architecture, 0.75, 8, FRAME_SIZE, cut=Cut(spared=2.0))
     share = {group: plan[group] / dense[group] for group in ("stage5.1.expanded", "stage6.stream", "head")}
     assert share["stage5.1.expanded"] == pytest.approx(2 * share["head"], rel=0.1)
     assert share["stage6.stream"] == pytest.approx(2 * share["head"], rel=0.1)
     assert plan["merge.2"] >= FEWEST_BEFORE_CLASSES
+
+
+def test_a_block_that_is_cut_leaves_its_stream_as_it_was(lite: FamilyRecipe) -> None:
+    """Nothing is computed in its place, everything else keeps its weights, and its FLOPs go to others."""
+    architecture = lite.architecture.model_copy(update={"pixels": None})
+    network = PSPNet(architecture).eval()
+    cut = Cut(blocks=("stage3.2", "stage5.3"))
+    plan = keep_plan(architecture, 0.5, 8, FRAME_SIZE, cut=cut)
+    shallow = without_blocks(network, plan)
+    assert isinstance(shallow.backbone.stages[3][2], torch.nn.Identity)  # type: ignore[index]
+    cut_out = {"backbone.stages.3.2.", "backbone.stages.5.3."}
+    left = {name for name in network.state_dict() if not name.startswith(tuple(cut_out))}
+    assert shallow.state_dict().keys() == left
+    for stage, block in ((3, 2), (5, 3)):
+        network.backbone.stages[stage][block] = torch.nn.Identity()  # type: ignore[index]
+    image = torch.rand(1, 3, 64, 96)
+    torch.testing.assert_close(shallow(image), network(image))
+    assert plan["stage3.1.expanded"] > keep_plan(architecture, 0.5, 8, FRAME_SIZE)["stage3.1.expanded"]
+    assert without_blocks(shallow, plan) is shallow
+
+
+def test_only_residual_blocks_can_be_cut(lite: FamilyRecipe) -> None:
+    with pytest.raises(ValueError, match="residual blocks"):
+        keep_plan(lite.architecture, 0.5, 8, FRAME_SIZE, cut=Cut(blocks=("stage6.1",)))
+    with pytest.raises(ValidationError, match="should match pattern"):
+        Cut(blocks=("stage3.0",))
 
 
 def test_variant_0_of_lite_is_under_8_gflops(lite: FamilyRecipe) -> None:

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from clients.bitrate import BitrateEstimator, SizeEstimate
+from clients.inference import one_thread_session
 from clients.policy import Feedback, Observation
 from clients.state import NONE, SeenStates, StateLayout
 from configs.bundle import Bundle, BundleError
@@ -44,11 +44,7 @@ class AdapterPolicy:
                 "force"
             )
         self._estimator = BitrateEstimator.of(bundle, entry.timing)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            bundle.path(entry.model), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = one_thread_session(bundle.path(entry.model))
         self._entry, self._configurations = entry, tuple(configurations)
         width = self._session.get_inputs()[0].shape[1]
         base = StateLayout(configurations, entry.embedding, 0, entry.timing.seconds)

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from clients.calibration import Calibration, ErrorFilter, Floats, interval, load_calibration
+from clients.inference import one_thread_session
 from clients.luma import Luma, fill_places, half_luma, picture_change
 from clients.source import Frame
 from configs.bundle import Bundle, BundleError
@@ -41,9 +41,7 @@ class BitrateEstimator:
     """
 
     def __init__(self, model: Path, calibration: Calibration) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._session = one_thread_session(model)
         self.calibration = calibration
         self._errors = ErrorFilter.of(calibration)
         self._seen: Floats | None = None  # bytes (settings,) from the latest segment's pictures alone

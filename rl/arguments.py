@@ -9,6 +9,9 @@ from typing import Annotated
 
 import typer
 
+TRAIN, EVALUATE = "penance-train", "penance-evaluate"
+"""The programs, as `told_in_one_line` names them."""
+
 RecipeFile = Annotated[Path, typer.Option(exists=True, dir_okay=False, help="YAML file of the recipe")]
 Data = Annotated[
     Path, typer.Option(envvar="PENANCE_DATA", exists=True, file_okay=False, help="folder of data")

@@ -9,6 +9,8 @@ import typer
 
 from configs.bundle import DEFAULT_BUNDLE
 from rl.arguments import (
+    EVALUATE,
+    TRAIN,
     BundleFolder,
     IndexFile,
     JsonFile,
@@ -29,7 +31,6 @@ Stride = Annotated[int, typer.Option(min=1, help="that the profile was recorded 
 EncoderFolder = Annotated[
     Path | None, typer.Option(exists=True, file_okay=False, help="folder that penance-train encoder wrote")
 ]
-TRAIN, EVALUATE = "penance-train", "penance-evaluate"
 
 
 def train_encoder(

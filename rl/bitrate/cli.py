@@ -9,6 +9,8 @@ import typer
 
 from configs.bundle import DEFAULT_BUNDLE
 from rl.arguments import (
+    EVALUATE,
+    TRAIN,
     BundleFolder,
     IndexFile,
     JsonFile,
@@ -17,8 +19,6 @@ from rl.arguments import (
     Timing,
     told_in_one_line,
 )
-
-TRAIN, EVALUATE = "penance-train", "penance-evaluate"
 
 
 def train_bitrate_estimator(

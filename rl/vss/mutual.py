@@ -17,8 +17,16 @@ import torch
 from torch import Tensor
 
 from rl.vss.batches import Batch, BatchSource
-from rl.vss.recipe import FamilyRecipe, Mutual, Schedule
-from rl.vss.trainer import CHECKPOINT_EVERY, Objective, TrainingState, resized, save_checkpoint, settle
+from rl.vss.recipe import FamilyRecipe, Mutual
+from rl.vss.trainer import (
+    CHECKPOINT_EVERY,
+    Objective,
+    TrainingState,
+    ready_to_train,
+    resized,
+    save_checkpoint,
+    settle,
+)
 from rl.vss.training_log import TrainingLog
 from serving.vss.pspnet import PSPNet
 
@@ -34,8 +42,7 @@ class _Learner:
     def of(
         cls, network: PSPNet, number: int, recipe: FamilyRecipe, mutual: Mutual, crops: BatchSource
     ) -> _Learner:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        network.train().requires_grad_(True).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        ready_to_train(network)
         schedule, losses = mutual.pruned, recipe.pruning.losses
         if number == 0:
             schedule, losses = mutual.dense, recipe.losses
@@ -44,8 +51,7 @@ class _Learner:
 
     def answer(self, images: Tensor, size: Sequence[int]) -> Tensor:
         """Logits (N, classes, *size)."""
-        schedule: Schedule = self.state.schedule
-        settle(self.state.network, self.state.step >= (1 - schedule.settled) * schedule.steps)
+        settle(self.state.network, self.state.schedule, self.state.step)
         return resized(self.objective.run(images), size)
 
 
@@ -73,10 +79,9 @@ def learn_mutually(
             for learner, loss in zip(learners, losses, strict=True):
                 learner.state.descend(loss)
             done = dense.step == steps
-            saving = dense.step % CHECKPOINT_EVERY == 0 or done
             validated = validate(_average(dense)) if done else None
             log.record(dense.step, float(sum(loss.item() for loss in losses)), validated)
-            if saving:
+            if dense.step % CHECKPOINT_EVERY == 0 or done:
                 save_checkpoint([learner.state.state_dict() for learner in learners], checkpoint)
     return [_average(learner.state).eval().cpu() for learner in learners]
 

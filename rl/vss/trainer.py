@@ -83,11 +83,19 @@ def save_checkpoint(state: object, checkpoint: Path) -> None:
     checkpoint.with_suffix(".tmp").replace(checkpoint)
 
 
-def settle(network: nn.Module, settled: bool) -> None:
-    """Lets batch norms use running statistics, or those of the batch."""
+def settle(network: nn.Module, schedule: Schedule, step: int) -> None:
+    """Lets batch norms use running statistics from the step on from which the schedule has them settled."""
+    settled = step >= (1 - schedule.settled) * schedule.steps
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.train(not settled)
+
+
+def ready_to_train(network: nn.Module) -> torch.device:
+    """Puts a network into training mode, on a GPU where there is one; returns where it is."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network.train().requires_grad_(True).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return device
 
 
 class Objective:
@@ -179,8 +187,7 @@ def train(
     """Trains `network` in place, on a GPU where there is one, and returns the averaged copy of it on the CPU;
     resumes from `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    network.train().requires_grad_(True).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    device = ready_to_train(network)
     state, checkpoint = TrainingState(network, schedule), directory / "checkpoint.pt"
     if checkpoint.exists():
         state.load_state_dict(torch.load(checkpoint, map_location=device, weights_only=True))
@@ -194,7 +201,7 @@ def train(
         for step, batch in zip(steps, batches, strict=True):
             if before_step is not None:
                 before_step(step)
-            settle(network, step >= (1 - schedule.settled) * schedule.steps)
+            settle(network, schedule, step)
             loss = objective(batch)
             state.descend(loss)
             done = state.step == schedule.steps

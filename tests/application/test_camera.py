@@ -119,7 +119,7 @@ def test_real_street_video_is_segmented_where_things_are(application: RunningApp
     shares = result.answer.class_shares
     assert shares["car"] > 0.01
     assert shares["terrain"] > 0.1
-    assert shares["person"] < 0.005
+    assert shares.get("person", 0.0) < 0.005  # the answer leaves out classes that hold nothing
 
 
 def test_a_camera_waits_for_a_server_that_is_not_there(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from configs.settings import Settings
 from serving.deployments.database import DatabaseDeployment
 from serving.deployments.encoder import EncoderDeployment
 from serving.deployments.variant import VariantDeployment
-from serving.ingress.api import IngressDeployment
+from serving.ingress.replica import IngressDeployment
 from serving.options import load_options
 
 

@@ -1,0 +1,69 @@
+"""The ingress deployment: replicas that serve the interface and hold no state that matters."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from configs.bundle import Bundle
+from configs.settings import Settings
+from serving.ingress.api import build_api
+from serving.ingress.segments import SegmentService
+from serving.ingress.services import Services
+from serving.keys import Keyring, ensure_demo_key
+from serving.problems import StateUnavailable
+from serving.state.store import StateStore
+
+logger = logging.getLogger("ray.serve")
+
+
+class IngressReplica:
+    """Replicas of the ingress; any of them can go at any time."""
+
+    def __init__(
+        self,
+        bundle_directory: Path,
+        settings: Settings,
+        variants: Sequence[DeploymentHandle[Any]],
+        encoder: DeploymentHandle[Any],
+        database: DeploymentHandle[Any] | None,
+    ) -> None:
+        self._bundle, self._settings = Bundle.load(bundle_directory), settings
+        self._variants, self._encoder, self._database = variants, encoder, database
+        self._starting: asyncio.Task[Services] | None = None
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        return build_api(self.services)
+
+    async def _start(self) -> Services:
+        """Connects to the state store; runs once, in the event loop that serves requests."""
+        url = self._settings.redis_url or (await self._database.url.remote() if self._database else "")
+        store = StateStore(url, self._settings.answers_kept, self._settings.lease_s)
+        segments = SegmentService(self._bundle, self._settings, store, self._variants, self._encoder)
+        await ensure_demo_key(store, self._settings.key_file)
+        return Services(self._bundle, self._settings, store, Keyring(store), segments)
+
+    async def services(self) -> Services:
+        """What the routes work with. Raises `StateUnavailable` until the store was reached once."""
+        if self._starting is None or (self._starting.done() and self._starting.exception() is not None):
+            self._starting = asyncio.create_task(self._start())
+        return await asyncio.shield(self._starting)
+
+    async def check_health(self) -> None:
+        """Serve calls this at the start and every few seconds: it connects as soon as the store is there.
+        A store that is away makes answers refusals; it does not make this replica unhealthy."""
+        try:
+            await self.services()
+        except StateUnavailable as problem:
+            logger.warning("Not ready yet: %s", problem.detail)
+
+
+# Not a decorator: the class must stay importable by name, or Ray pickles its whole module by value.
+IngressDeployment = serve.deployment()(serve.ingress()(IngressReplica))

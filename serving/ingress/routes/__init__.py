@@ -1,0 +1,1 @@
+"""The routes of the interface, one router for each purpose."""

@@ -1,0 +1,75 @@
+"""Cameras: registering, reading, changing and forgetting them."""
+
+from __future__ import annotations
+
+import secrets
+
+from fastapi import APIRouter
+
+from clients.protocol import CameraPatch, CameraStatus, LadderEntry, Registered, Registration
+from serving.ingress.query import CameraId
+from serving.ingress.routes.refusals import refusals
+from serving.ingress.services import NO_CAMERA, CameraPrincipal, Services, ThePrincipal, TheServices
+from serving.keys import Principal
+from serving.problems import NotFound
+
+router = APIRouter(tags=["cameras"])
+
+
+@router.post(
+    "/v1/clients", status_code=201, summary="Register a camera", responses=refusals(403, 404, 413, 422)
+)
+async def register(principal: ThePrincipal, services: TheServices, registration: Registration) -> Registered:
+    """The same name again updates the camera, returns the same id and a new token for it."""
+    principal.require_tenant_key()
+    store, bundle = services.store, services.bundle
+    camera = await store.register(principal.tenant, secrets.token_urlsafe(12), registration)
+    token = await services.keyring.issue(Principal(principal.tenant, "camera", camera))
+    await store.keys.record(principal.tenant, principal.key_id, "camera.register", camera)
+    status = await store.status(camera)
+    if status is None:
+        raise NotFound("The camera was deleted while it was being registered. Register it again.")
+    rungs = zip(bundle.ladder.rungs(), bundle.costs, strict=True)
+    return Registered(
+        id=camera,
+        token=token,
+        next_seq=status.next_seq,
+        bundle=bundle.id,
+        classes=bundle.manifest.classes,
+        ladder=tuple(
+            LadderEntry(configuration=c.index, scale=c.scale, qp=c.qp, variant=c.variant, cost=cost)
+            for c, cost in rungs
+        ),
+        codec=bundle.manifest.codec,
+    )
+
+
+@router.get("/v1/clients/{camera}", summary="A camera's state", responses=refusals(404))
+async def status(camera: CameraId, _: CameraPrincipal, services: TheServices) -> CameraStatus:
+    return await _status(services, camera)
+
+
+@router.patch("/v1/clients/{camera}", summary="Change a camera", responses=refusals(403, 404, 422))
+async def patch(
+    camera: CameraId, principal: CameraPrincipal, services: TheServices, patch: CameraPatch
+) -> CameraStatus:
+    principal.require_tenant_key()
+    await services.store.keys.record(principal.tenant, principal.key_id, "camera.patch", camera)
+    await services.store.patch(camera, patch)
+    return await _status(services, camera)
+
+
+@router.delete(
+    "/v1/clients/{camera}", status_code=204, summary="Forget a camera", responses=refusals(403, 404)
+)
+async def delete(camera: CameraId, principal: CameraPrincipal, services: TheServices) -> None:
+    principal.require_tenant_key()
+    await services.store.keys.record(principal.tenant, principal.key_id, "camera.delete", camera)
+    await services.store.delete(principal.tenant, camera)
+
+
+async def _status(services: Services, camera: str) -> CameraStatus:
+    status = await services.store.status(camera)
+    if status is None:
+        raise NotFound(NO_CAMERA)
+    return status

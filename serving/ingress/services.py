@@ -1,0 +1,80 @@
+"""What the routes of one ingress replica work with, and whom a request's key lets reach what.
+
+Routes are plain functions; they get `Services` and the request's principal as FastAPI dependencies, so the
+whole HTTP side can also run without Ray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from configs.bundle import Bundle
+from configs.settings import Settings
+from serving.admin.administrator import Administrator
+from serving.ingress.query import CameraId
+from serving.ingress.segments import SegmentService
+from serving.keys import Keyring, Principal
+from serving.problems import NotFound
+from serving.state.store import StateStore
+
+NO_CAMERA = "There is no such camera for this key. Register it with POST /v1/clients."
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything behind the routes; one instance an ingress replica."""
+
+    bundle: Bundle
+    settings: Settings
+    store: StateStore
+    keyring: Keyring
+    segments: SegmentService
+
+
+ServicesSource = Callable[[], Awaitable[Services]]
+"""Gives the services, once they are there. Raises `StateUnavailable` while the store cannot be reached."""
+
+
+async def _services(request: Request) -> Services:
+    return await cast(ServicesSource, request.app.state.services)()
+
+
+TheServices = Annotated[Services, Depends(_services)]
+
+
+async def _principal(request: Request, services: TheServices) -> Principal:
+    return await services.keyring.authenticate(request.headers.get("authorization"))
+
+
+ThePrincipal = Annotated[Principal, Depends(_principal)]
+"""Whom the request's key speaks for."""
+
+
+async def _camera_principal(camera: CameraId, principal: ThePrincipal, services: TheServices) -> Principal:
+    """The principal, if the camera is theirs; another's camera does not exist for them."""
+    if principal.scope == "operator":
+        allowed = False
+    elif principal.scope == "camera":
+        allowed = principal.camera == camera
+    else:
+        allowed = await services.store.owner(camera) == principal.tenant
+    if not allowed:
+        raise NotFound(NO_CAMERA)
+    return principal
+
+
+CameraPrincipal = Annotated[Principal, Depends(_camera_principal)]
+"""Whom the request's key speaks for, where the camera in its path is theirs."""
+
+
+async def _administrator(principal: ThePrincipal, services: TheServices) -> Administrator:
+    principal.require_operator()
+    return Administrator(services.store, principal.key_id)
+
+
+TheAdministrator = Annotated[Administrator, Depends(_administrator)]
+"""Acts in the name of the operator whose key the request has; other keys are refused."""

@@ -1,4 +1,4 @@
-"""Messages of administration: keys and the log of what was done with them.
+"""Messages of administration: keys, tenants' limits, and the log of what was done with them.
 
 Times are Unix seconds. A key's secret travels once, in the answer that made it.
 """
@@ -9,13 +9,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from clients.protocol import Message
+from clients.protocol import Message, example
 
 Scope = Literal["tenant", "read-only", "camera", "operator"]
 TENANT_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 KEY_ID_PATTERN = r"^[A-Za-z0-9_-]{8,32}$"
 MAX_PAGE = 500
 
+Rate = Annotated[float, Field(gt=0, le=1e15, allow_inf_nan=False)]
 TenantName = Annotated[str, Field(pattern=TENANT_PATTERN)]
 
 
@@ -61,16 +62,38 @@ class KeyPage(Message):
     next: str | None = Field(description="`after` of the next page; null on the last")
 
 
+class TenantLimits(Message):
+    """What a tenant may use. The rates are token buckets that hold a few seconds' worth."""
+
+    cameras: int = Field(ge=0, le=1_000_000)
+    segments_per_s: Rate
+    gflops_per_s: Rate = Field(description="FLOPs are 2 per multiply-add")
+    bytes_per_s: Rate = Field(description="of uploads' bodies")
+
+
+class LimitsPatch(Message):
+    """Body of `PATCH /v1/tenants/{tenant}/limits`: what is left out stays, null is the default again."""
+
+    model_config = example(cameras=50, gflops_per_s=5000)
+
+    cameras: int | None = Field(None, ge=0, le=1_000_000)
+    segments_per_s: Rate | None = None
+    gflops_per_s: Rate | None = None
+    bytes_per_s: Rate | None = None
+
+
 class AuditEntry(Message):
     """One administrative act."""
 
     id: str = Field(description="rises with time")
     at: float
     actor: str = Field(description="id of the key that did it, or offline:user")
-    act: str = Field(examples=["key.create", "key.rotate", "camera.delete"])
+    act: str = Field(examples=["key.create", "tenant.limits", "camera.delete"])
     tenant: str | None
-    subject: str = Field(description="id of the key or camera")
-    detail: str = Field(description="the new key's scope, or the id that a rotation gave")
+    subject: str = Field(description="id of the key or camera, or the tenant")
+    detail: str = Field(
+        description="the new key's scope, the id that a rotation gave, or the limits that were set"
+    )
 
 
 class AuditPage(Message):

@@ -145,7 +145,8 @@ class PenanceServer:
             return response
         problem = _problem(response)
         if response.status_code in (429, 503):
-            raise TryLater(problem, retry_after(response.headers.get("retry-after"), time.time()))
+            told = retry_after(response.headers.get("retry-after"), time.time())
+            raise TryLater(problem, told if problem.retry_after_s is None else problem.retry_after_s)
         if response.status_code in (502, 504):  # a proxy speaks, the server behind it does not
             raise ServerUnreachable(f"no answer from behind {self.url} ({response.status_code})")
         if response.status_code == 409 and problem_slug(problem).endswith("bundle"):

@@ -31,7 +31,7 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _example(**content: JsonValue) -> ConfigDict:
+def example(**content: JsonValue) -> ConfigDict:
     """What the interface's description shows for a message; checked against the message by a test."""
     return ConfigDict(json_schema_extra={"examples": [content]})
 
@@ -61,7 +61,7 @@ class SegmentFormat(Message):
 class Registration(Message):
     """Body of `POST /v1/clients`: the same name again updates the camera and returns the same id."""
 
-    model_config = _example(
+    model_config = example(
         name="gate-north",
         target_miou=0.65,
         segment={"seconds": 1.0, "fps": 15.0, "width": 1280, "height": 720},
@@ -75,7 +75,7 @@ class Registration(Message):
 class CameraPatch(Message):
     """Body of `PATCH /v1/clients/{id}`: what is left out stays as it is."""
 
-    model_config = _example(target_miou=0.7)
+    model_config = example(target_miou=0.7)
 
     target_miou: TargetMiou | None = None
     segment: SegmentFormat | None = None
@@ -173,7 +173,7 @@ class Timings(Message):
 class SegmentAnswer(Message):
     """Answer to one segment; once given it never changes, however often the segment is sent again."""
 
-    model_config = _example(
+    model_config = example(
         seq=17,
         configuration=42,
         bundle="lite-0123456789ab",
@@ -209,7 +209,7 @@ class SegmentAnswer(Message):
 class Problem(Message):
     """RFC 9457 problem document: what was wrong, what was expected, what to do."""
 
-    model_config = ConfigDict(extra="allow", frozen=True) | _example(
+    model_config = ConfigDict(extra="allow", frozen=True) | example(
         type="urn:penance:problem:stale",
         title="This segment's turn is over",
         status=409,
@@ -220,3 +220,6 @@ class Problem(Message):
     title: str
     status: int
     detail: str
+    retry_after_s: float | None = Field(
+        None, ge=0, le=86_400, allow_inf_nan=False, description="exact, where Retry-After is whole seconds"
+    )

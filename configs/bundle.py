@@ -66,6 +66,13 @@ class Bundle:
         scale = self.ladder.scales.index(configuration.scale)
         return self.manifest.variants[configuration.variant].flops[scale]
 
+    def segment_flops(self, configuration: Configuration, frames: int, width: int, height: int) -> int:
+        """FLOPs of a whole segment of `width` x `height` frames, by its pixels: convolutions take as many
+        FLOPs as they see pixels, and the manifest counts them for frames of its own size."""
+        counted_width, counted_height = self.manifest.frame
+        pixels, counted = frames * width * height, counted_width * counted_height
+        return round(self.flops(configuration) * pixels / counted)
+
     def variant(self, index: int) -> SafetensorsVariant | OnnxVariant:
         """What the manifest says of a variant. Raises `BundleError` where there is no such variant."""
         variants = self.manifest.variants

@@ -31,7 +31,7 @@ def build(settings: Settings) -> Application:
     if settings.redis_url is None:
         database = DatabaseDeployment.options(name="database").bind(settings.state_directory)
     ingress = IngressDeployment.options(name="ingress", **options.ingress.for_serve())
-    return ingress.bind(bundle.directory, settings, variants, encoder, database)
+    return ingress.bind(bundle.directory, settings, options, variants, encoder, database)
 
 
 app = build(Settings())

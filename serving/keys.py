@@ -55,10 +55,17 @@ class Principal:
         if self.scope == "read-only":
             raise Forbidden("A read-only key sends no segments. Use the camera's token.")
 
+    def require_insight(self, tenant: str) -> None:
+        """Raises unless the key may see how the tenant as a whole stands."""
+        if self.scope == "camera":
+            raise Forbidden("A camera's token sees its camera only. Use the tenant's key.")
+        if self.scope != "operator" and self.tenant != tenant:
+            raise NotFound("There is no such tenant for this key. Use that tenant's key, or an operator's.")
+
     def require_operator(self) -> None:
         """Raises `Forbidden` unless the key is an operator's."""
         if self.scope != "operator":
-            raise Forbidden("Only an operator administers keys. Use an operator's key.")
+            raise Forbidden("Only an operator administers keys and limits. Use an operator's key.")
 
 
 class Keyring:

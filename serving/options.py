@@ -1,4 +1,4 @@
-"""Typed reading of `configs/serving.yaml`: the options of every deployment."""
+"""Typed reading of `configs/serving.yaml`: the options of every deployment, and tenants' default limits."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
+
+from clients.administration import TenantLimits
 
 
 class DeploymentOptions(BaseModel):
@@ -51,6 +53,7 @@ class ServingOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    limits: TenantLimits
     ingress: DeploymentOptions
     encoder: DeploymentOptions
     variants: VariantsSection

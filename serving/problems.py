@@ -1,8 +1,8 @@
 """Everything that the application refuses, as RFC 9457 problem documents.
 
 Each exception carries its HTTP status and says three things: what was wrong, what was expected, what to
-do. They arise along a segment's way: key (401, 403, 404, 503), request (409, 413, 415, 422), decoding (422),
-load and deadline (503), state (409, 503).
+do. They arise along a segment's way: key (401, 403, 404, 503), request (409, 413, 415, 422), quota (429),
+decoding (422), load and deadline (503), state (409, 503).
 """
 
 from __future__ import annotations
@@ -25,12 +25,16 @@ class RequestProblem(Exception):
         self.retry_after_s = retry_after_s
 
     def document(self) -> dict[str, object]:
-        return {
+        """The problem document; `retry_after_s` is exact, where the header has whole seconds."""
+        document: dict[str, object] = {
             "type": PROBLEM_URN + self.slug,
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
         }
+        if self.retry_after_s is not None:
+            document["retry_after_s"] = self.retry_after_s
+        return document
 
     def headers(self) -> dict[str, str]:
         """`Retry-After` in whole seconds, rounded up, where trying again makes sense."""
@@ -80,6 +84,10 @@ class Invalid(RequestProblem):
 
 class Undecodable(RequestProblem):
     status, slug, title = 422, "undecodable", "The segment cannot be decoded"
+
+
+class QuotaExceeded(RequestProblem):
+    status, slug, title = 429, "quota", "The tenant's quota is used up"
 
 
 class DeadlinePassed(RequestProblem):

@@ -1,1 +1,1 @@
-"""Administration: keys and their audit log, over Redis or over HTTP."""
+"""Administration: keys, limits and their audit log, over Redis or over HTTP."""

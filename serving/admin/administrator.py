@@ -1,11 +1,21 @@
-"""Creates, lists, rotates and revokes keys: the one home of these acts, for the ingress and for
-`penance-admin` without a server. Each act is logged in the transaction that does it.
+"""Creates, lists, rotates and revokes keys and sets limits: the one home of these acts, for the ingress and
+for `penance-admin` without a server. Each act is logged in the transaction that does it.
 """
 
 from __future__ import annotations
 
-from clients.administration import AuditEntry, AuditPage, IssuedKey, KeyInfo, KeyPage, NewKey
+from clients.administration import (
+    AuditEntry,
+    AuditPage,
+    IssuedKey,
+    KeyInfo,
+    KeyPage,
+    LimitsPatch,
+    NewKey,
+    TenantLimits,
+)
 from serving.keys import Principal, key_fields, new_key
+from serving.options import ServingOptions
 from serving.problems import Invalid, NotFound
 from serving.state.store import StateStore
 
@@ -15,8 +25,9 @@ NO_KEY = "There is no such key in force. List those there are with GET /v1/keys.
 class Administrator:
     """Acts in the name of `actor`: a key's id, or `offline:user`."""
 
-    def __init__(self, store: StateStore, actor: str) -> None:
-        self._keys, self._actor = store.keys, actor
+    def __init__(self, store: StateStore, options: ServingOptions, actor: str) -> None:
+        self._keys, self._tenants = store.keys, store.tenants
+        self._options, self._actor = options, actor
 
     async def create(self, wanted: NewKey) -> IssuedKey:
         """A new key; the only time its secret is seen."""
@@ -61,6 +72,12 @@ class Administrator:
             if fields
         )
         return KeyPage(keys=keys, next=found[-1][0] if len(found) == limit else None)
+
+    async def limits(self, tenant: str, patch: LimitsPatch) -> TenantLimits:
+        """A tenant's limits, after changing what the patch names; in force everywhere within 10 s."""
+        if patch.model_fields_set:
+            await self._tenants.set_limits(tenant, patch, self._actor)
+        return await self._tenants.limits(tenant, self._options.limits)
 
     async def audit(self, tenant: str | None, after: str, limit: int) -> AuditPage:
         """One page of a tenant's log, or of the operators' where `tenant` is None."""

@@ -1,4 +1,4 @@
-"""`penance-admin`: keys and their audit log on the command line, against Redis itself or over HTTP."""
+"""`penance-admin`: keys, limits and the audit log on the command line, against Redis itself or over HTTP."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
+from pydantic import ValidationError
 
-from clients.administration import KEY_ID_PATTERN, MAX_PAGE
+from clients.administration import KEY_ID_PATTERN, MAX_PAGE, TENANT_PATTERN
+from configs.faults import describe_faults
 
 if TYPE_CHECKING:
     from serving.admin.administrator import Administrator
@@ -41,7 +43,7 @@ def main_options(
         str | None, typer.Option(envvar="PENANCE_OPERATOR_KEY", help="an operator's key, for --server")
     ] = None,
 ) -> None:
-    """Administer tenants' keys.
+    """Administer tenants: their keys and limits.
 
     Without --server it acts on the database itself: REDIS_URL, or the one in the state folder while the
     application runs. That is how the first operator's key is made.
@@ -59,14 +61,12 @@ def create(
     label: Annotated[str, typer.Option(help="for people: who holds it")] = "",
 ) -> None:
     """Creates a key and prints it, this once. A tenant exists as soon as it has one."""
-    from pydantic import ValidationError
-
     from clients.administration import NewKey
 
     try:
         wanted = NewKey.model_validate({"tenant": tenant, "scope": scope.value, "label": label})
     except ValidationError as error:
-        raise typer.BadParameter("; ".join(fault["msg"] for fault in error.errors())) from error
+        raise typer.BadParameter(describe_faults(error)) from error
     typer.echo(_run(context, lambda administrator: administrator.create(wanted)).key)
 
 
@@ -101,6 +101,35 @@ def revoke(context: typer.Context, key_id: KeyId) -> None:
 
 
 @app.command()
+def limits(
+    context: typer.Context,
+    tenant: Annotated[str, typer.Argument(help="whose limits")],
+    cameras: Annotated[int | None, typer.Option(help="cameras it may have")] = None,
+    segments_per_s: Annotated[float | None, typer.Option(help="segments a second")] = None,
+    gflops_per_s: Annotated[float | None, typer.Option(help="GFLOPs a second")] = None,
+    bytes_per_s: Annotated[float | None, typer.Option(help="bytes a second")] = None,
+    default: Annotated[bool, typer.Option("--default", help="first forget what was set before")] = False,
+) -> None:
+    """Prints a tenant's limits as JSON, after changing those that are given."""
+    from clients.administration import LimitsPatch
+
+    given = {
+        "cameras": cameras,
+        "segments_per_s": segments_per_s,
+        "gflops_per_s": gflops_per_s,
+        "bytes_per_s": bytes_per_s,
+    }
+    _check_tenant(tenant)
+    try:
+        patch = LimitsPatch.model_validate(
+            {name: value for name, value in given.items() if default or value is not None}
+        )
+    except ValidationError as error:
+        raise typer.BadParameter(describe_faults(error)) from error
+    typer.echo(_run(context, lambda administrator: administrator.limits(tenant, patch)).model_dump_json())
+
+
+@app.command()
 def audit(context: typer.Context, tenant: Tenant = None) -> None:
     """Prints what was done with keys, or with a tenant's cameras, one act a line as JSON."""
 
@@ -119,6 +148,11 @@ def _check(key_id: str) -> None:
     """Refuses what is no id, above all a whole key, before it travels anywhere."""
     if re.fullmatch(KEY_ID_PATTERN, key_id) is None:
         raise typer.BadParameter("give the key's id: what stands before its dot")
+
+
+def _check_tenant(tenant: str) -> None:
+    if re.fullmatch(TENANT_PATTERN, tenant) is None:
+        raise typer.BadParameter(f"{tenant!r} is no tenant's name: small letters, digits and hyphens")
 
 
 def _run(
@@ -158,6 +192,7 @@ async def _administrator(
         return
     from configs.settings import Settings
     from serving.admin.administrator import Administrator
+    from serving.options import load_options
     from serving.state.embedded import EmbeddedServer
     from serving.state.store import StateStore
 
@@ -165,7 +200,8 @@ async def _administrator(
     url = settings.redis_url or EmbeddedServer(settings.state_directory).url
     store = StateStore(url, settings.answers_kept, settings.lease_s)
     try:
-        yield Administrator(store, f"offline:{getpass.getuser()}")
+        options = load_options(settings.serving_file)
+        yield Administrator(store, options, f"offline:{getpass.getuser()}")
     finally:
         await store.close()
 

@@ -7,7 +7,7 @@ from types import TracebackType
 import httpx
 from pydantic import ValidationError
 
-from clients.administration import AuditPage, IssuedKey, KeyPage, NewKey
+from clients.administration import AuditPage, IssuedKey, KeyPage, LimitsPatch, NewKey, TenantLimits
 from clients.protocol import Problem
 
 TIMEOUT_S = 30.0
@@ -47,6 +47,11 @@ class RemoteAdministrator:
 
     async def audit(self, tenant: str | None, after: str, limit: int) -> AuditPage:
         return AuditPage.model_validate_json(await self._page("/v1/audit", tenant, after, limit))
+
+    async def limits(self, tenant: str, patch: LimitsPatch) -> TenantLimits:
+        path, changes = f"/v1/tenants/{tenant}/limits", patch.model_dump(include=patch.model_fields_set)
+        answer = await (self._send("PATCH", path, json=changes) if changes else self._send("GET", path))
+        return TenantLimits.model_validate_json(answer)
 
     async def _page(self, path: str, tenant: str | None, after: str, limit: int) -> bytes:
         own = {} if tenant is None else {"tenant": tenant}

@@ -13,6 +13,7 @@ from serving.problems import Invalid
 
 CameraId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="id from the registration")]
 KeyIdPath = Annotated[str, Path(pattern=KEY_ID_PATTERN, description="what stands before the dot of a key")]
+TenantPath = Annotated[str, Path(pattern=TENANT_PATTERN)]
 TenantQuery = Annotated[str | None, Query(pattern=TENANT_PATTERN, description="only this tenant's")]
 AfterKeyQuery = Annotated[
     str, Query(pattern=r"^([a-z0-9-]{0,63}/[A-Za-z0-9_-]{8,32})?$", description="`next` of the page before")

@@ -18,7 +18,9 @@ from serving.ingress.api import build_api
 from serving.ingress.segments import SegmentService
 from serving.ingress.services import Services
 from serving.keys import Keyring, ensure_demo_key
+from serving.options import ServingOptions
 from serving.problems import StateUnavailable
+from serving.quota import Quotas
 from serving.state.store import StateStore
 
 logger = logging.getLogger("ray.serve")
@@ -31,11 +33,13 @@ class IngressReplica:
         self,
         bundle_directory: Path,
         settings: Settings,
+        options: ServingOptions,
         variants: Sequence[DeploymentHandle[Any]],
         encoder: DeploymentHandle[Any],
         database: DeploymentHandle[Any] | None,
     ) -> None:
         self._bundle, self._settings = Bundle.load(bundle_directory), settings
+        self._options = options
         self._variants, self._encoder, self._database = variants, encoder, database
         self._starting: asyncio.Task[Services] | None = None
 
@@ -46,9 +50,10 @@ class IngressReplica:
         """Connects to the state store; runs once, in the event loop that serves requests."""
         url = self._settings.redis_url or (await self._database.url.remote() if self._database else "")
         store = StateStore(url, self._settings.answers_kept, self._settings.lease_s)
-        segments = SegmentService(self._bundle, self._settings, store, self._variants, self._encoder)
+        quotas = Quotas(store.tenants, self._options.limits)
+        segments = SegmentService(self._bundle, self._settings, store, quotas, self._variants, self._encoder)
         await ensure_demo_key(store, self._settings.key_file)
-        return Services(self._bundle, self._settings, store, Keyring(store), segments)
+        return Services(self._bundle, self._settings, self._options, store, Keyring(store), quotas, segments)
 
     async def services(self) -> Services:
         """What the routes work with. Raises `StateUnavailable` until the store was reached once."""

@@ -25,6 +25,7 @@ from serving.deployments.encoder import Encoding
 from serving.deployments.variant import Refusal, Segmentation, SegmentJob
 from serving.ingress.admission import VariantLoad
 from serving.problems import DeadlinePassed, Invalid, NotFound, Overloaded, RequestProblem, Stale, Undecodable
+from serving.quota import Quotas
 from serving.state.store import Commit, StateStore
 
 WAIT_STEP_S = 0.05
@@ -35,6 +36,7 @@ BYTES_PER_MEGABYTE = 1e6
 class SegmentRequest:
     """One upload, validated. Times are `time.perf_counter` seconds; bandwidth in megabytes per second."""
 
+    tenant: str
     camera: str
     seq: int
     configuration: int
@@ -60,10 +62,11 @@ class SegmentService:
         bundle: Bundle,
         settings: Settings,
         store: StateStore,
+        quotas: Quotas,
         variants: Sequence[DeploymentHandle[Any]],
         encoder: DeploymentHandle[Any],
     ) -> None:
-        self._bundle, self._settings, self._store = bundle, settings, store
+        self._bundle, self._settings, self._store, self._quotas = bundle, settings, store, quotas
         self._variants, self._encoder = variants, encoder
         self._loads = [VariantLoad() for _ in variants]
 
@@ -124,8 +127,14 @@ class SegmentService:
     async def _work(
         self, request: SegmentRequest, segment: SegmentFormat, target: float, state_ms: float
     ) -> SegmentAnswer:
+        amounts = self._amounts(request, segment)
+        await self._quotas.take(request.tenant, amounts)
         sent = time.perf_counter()
-        result = await self._segment(request, segment)
+        try:
+            result = await self._segment(request, segment)
+        except (DeadlinePassed, Overloaded):
+            await self._quotas.give_back(request.tenant, amounts)
+            raise
         segmented = time.perf_counter()
         encoding = await self._call(
             self._encoder.encode.remote(result.logits, request.configuration), request, "performance encoder"
@@ -157,6 +166,12 @@ class SegmentService:
         if request.remaining_s(self._settings.answer_timeout_s) <= 0:
             raise DeadlinePassed("The segment was ready only after its deadline and was not counted.")
         return await self._commit(request, segment, target, answer)
+
+    def _amounts(self, request: SegmentRequest, segment: SegmentFormat) -> dict[str, float]:
+        """What the segment takes of its tenant's quota."""
+        configuration = self._bundle.ladder[request.configuration]
+        flops = self._bundle.segment_flops(configuration, segment.frames, segment.width, segment.height)
+        return {"segments_per_s": 1.0, "gflops_per_s": flops / 1e9, "bytes_per_s": float(len(request.body))}
 
     async def _segment(self, request: SegmentRequest, segment: SegmentFormat) -> Segmentation:
         configuration = self._bundle.ladder[request.configuration]

@@ -18,7 +18,9 @@ from serving.admin.administrator import Administrator
 from serving.ingress.query import CameraId
 from serving.ingress.segments import SegmentService
 from serving.keys import Keyring, Principal
+from serving.options import ServingOptions
 from serving.problems import NotFound
+from serving.quota import Quotas
 from serving.state.store import StateStore
 
 NO_CAMERA = "There is no such camera for this key. Register it with POST /v1/clients."
@@ -30,8 +32,10 @@ class Services:
 
     bundle: Bundle
     settings: Settings
+    options: ServingOptions
     store: StateStore
     keyring: Keyring
+    quotas: Quotas
     segments: SegmentService
 
 
@@ -73,7 +77,7 @@ CameraPrincipal = Annotated[Principal, Depends(_camera_principal)]
 
 async def _administrator(principal: ThePrincipal, services: TheServices) -> Administrator:
     principal.require_operator()
-    return Administrator(services.store, principal.key_id)
+    return Administrator(services.store, services.options, principal.key_id)
 
 
 TheAdministrator = Annotated[Administrator, Depends(_administrator)]

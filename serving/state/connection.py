@@ -11,6 +11,9 @@ from redis.exceptions import RedisError
 from serving.problems import StateUnavailable
 
 PREFIX = "penance:"
+REGISTRY = f"{PREFIX}{{registry}}:"
+"""Keys of Redis that change together in one transaction share a hash tag, so that a Redis Cluster holds them
+in one slot: this is the tag of keys, limits and the operators' log."""
 SCRIPTS = Path(__file__).parent
 
 
@@ -29,4 +32,4 @@ async def reaching_redis() -> AsyncIterator[None]:
 
 def key_hash(key_id: str) -> str:
     """Name of the hash that holds a key's fields."""
-    return f"{PREFIX}key:{key_id}"
+    return f"{REGISTRY}key:{key_id}"

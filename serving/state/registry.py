@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from serving.state.connection import PREFIX, SCRIPTS, key_hash, reaching_redis
+from serving.state.connection import PREFIX, REGISTRY, SCRIPTS, key_hash, reaching_redis
 
-INDEX = f"{PREFIX}keys"
+INDEX = f"{REGISTRY}keys"
+OPERATORS_LOG = f"{REGISTRY}audit"
 ENTRIES_KEPT = 100_000
 
 EndVerdict = Literal["ended", "missing", "camera"]
@@ -39,12 +40,10 @@ class KeyRegistry:
 
     async def add(self, key_id: str, fields: dict[str, str], actor: str) -> None:
         """Stores a new key."""
-        entry = {"actor": actor, "act": "key.create", "tenant": fields["tenant"], "subject": key_id}
-        entry["detail"] = fields["scope"]
         async with reaching_redis(), self._redis.pipeline(transaction=True) as transaction:
             transaction.hset(key_hash(key_id), mapping=fields)
             transaction.zadd(INDEX, {f"{fields['tenant']}/{key_id}": 0})
-            transaction.xadd(_log(None), entry, maxlen=ENTRIES_KEPT, approximate=True)
+            entry(transaction, OPERATORS_LOG, actor, "key.create", fields["tenant"], key_id, fields["scope"])
             await transaction.execute()
 
     async def keep(self, key_id: str, fields: dict[str, str]) -> None:
@@ -60,7 +59,7 @@ class KeyRegistry:
         act = "key.rotate" if successor else "key.revoke"
         async with reaching_redis():
             reply: list[Any] = await self._end(
-                keys=[key_hash(key_id), INDEX, _log(None), key_hash(new_id or key_id)],
+                keys=[key_hash(key_id), INDEX, OPERATORS_LOG, key_hash(new_id or key_id)],
                 args=[str(time.time()), actor, act, ENTRIES_KEPT, key_id, new_id, sha256],
             )
         return Ending(*reply)
@@ -80,9 +79,8 @@ class KeyRegistry:
 
     async def record(self, tenant: str, actor: str, act: str, subject: str) -> None:
         """Writes an act on a tenant's own things into the tenant's log."""
-        entry = {"actor": actor, "act": act, "tenant": tenant, "subject": subject, "detail": ""}
         async with reaching_redis():
-            await self._redis.xadd(_log(tenant), entry, maxlen=ENTRIES_KEPT, approximate=True)
+            await entry(self._redis, _log(tenant), actor, act, tenant, subject)
 
     async def log(self, tenant: str | None, after: str, limit: int) -> Sequence[tuple[str, dict[str, str]]]:
         """Entries behind the one with id `after`, oldest first; `tenant` None means the operators' log."""
@@ -93,5 +91,11 @@ class KeyRegistry:
         return entries
 
 
+def entry(client: Any, log: str, actor: str, act: str, tenant: str, subject: str, detail: str = "") -> Any:
+    """Adds an act to a log; in a pipeline, together with what else it holds."""
+    fields = {"actor": actor, "act": act, "tenant": tenant, "subject": subject, "detail": detail}
+    return client.xadd(log, fields, maxlen=ENTRIES_KEPT, approximate=True)
+
+
 def _log(tenant: str | None) -> str:
-    return f"{PREFIX}audit" if tenant is None else f"{PREFIX}tenant:{tenant}:audit"
+    return OPERATORS_LOG if tenant is None else f"{PREFIX}tenant:{tenant}:audit"

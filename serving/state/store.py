@@ -18,9 +18,11 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from clients.protocol import CameraPatch, CameraStatus, Registration, SegmentFormat
+from serving.problems import QuotaExceeded
 from serving.state.averages import SMOOTHING
 from serving.state.connection import PREFIX, SCRIPTS, key_hash, reaching_redis
 from serving.state.registry import KeyRegistry
+from serving.state.tenants import TenantStore, names_key
 
 BeginVerdict = Literal["go", "wait", "replay", "stale", "dropped", "missing"]
 CommitVerdict = Literal["committed", "replay", "stale", "dropped", "missing"]
@@ -78,6 +80,7 @@ class StateStore:
         self._begin = self._redis.register_script((SCRIPTS / "begin.lua").read_text(encoding="utf-8"))
         self._commit = self._redis.register_script((SCRIPTS / "commit.lua").read_text(encoding="utf-8"))
         self.keys = KeyRegistry(self._redis)
+        self.tenants = TenantStore(self._redis)
 
     async def close(self) -> None:
         await self._redis.aclose()
@@ -133,12 +136,16 @@ class StateStore:
 
     # Cameras
 
-    async def register(self, tenant: str, camera: str, registration: Registration) -> str:
-        """Creates a camera under its name, or updates the one that has it; returns its id."""
-        names = f"{PREFIX}tenant:{tenant}:cameras"
+    async def register(self, tenant: str, camera: str, registration: Registration, most: int) -> str:
+        """Creates a camera under its name, or updates the one that has it; returns its id.
+        Raises `QuotaExceeded` for a new one above the `most` that the tenant may have."""
+        held = await self.tenants.name_camera(tenant, registration.name, camera, most)
+        if held is None:
+            raise QuotaExceeded(
+                f"This tenant may have {most} cameras and has them. Delete one, or ask the operator for more."
+            )
+        camera = held
         async with reaching_redis():
-            if not await self._redis.hsetnx(names, registration.name, camera):
-                camera = await self._redis.hget(names, registration.name) or camera
             key = _camera_key(camera)
             fields = {"tenant": tenant, "name": registration.name, **_format_fields(registration.segment)}
             fields["target_miou"] = exact(registration.target_miou)
@@ -192,7 +199,7 @@ class StateStore:
         async with reaching_redis():
             name, token = await self._redis.hmget(_camera_key(camera), "name", "token_id")
             if name:
-                await self._redis.hdel(f"{PREFIX}tenant:{tenant}:cameras", name)
+                await self._redis.hdel(names_key(tenant), name)
             if token:
                 await self._redis.delete(key_hash(token))
             await self._redis.delete(*_segment_keys(camera))

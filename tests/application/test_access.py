@@ -11,9 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from clients.administration import NewKey
+from configs.settings import Settings
 from load_tests.application import RunningApplication
 from serving.admin.administrator import Administrator
 from serving.admin.cli import app
+from serving.options import load_options
 from serving.state.embedded import EmbeddedServer
 from serving.state.store import StateStore
 from tests.application.conftest import SEGMENT, SMALL, TestCamera
@@ -70,6 +72,10 @@ MATRIX: dict[tuple[str, str], dict[str, int]] = {
     ("GET", "/v1/keys"): rights(**OPERATORS_ONLY, operator=200),
     ("POST", "/v1/keys/{key_id}/rotate"): rights(**OPERATORS_ONLY, operator=201),
     ("DELETE", "/v1/keys/{key_id}"): rights(**OPERATORS_ONLY, operator=204),
+    ("GET", "/v1/tenants/{tenant}/limits"): rights(
+        stranger=404, other=403, camera=403, reader=200, tenant=200, operator=200
+    ),
+    ("PATCH", "/v1/tenants/{tenant}/limits"): rights(**OPERATORS_ONLY, operator=200),
     ("GET", "/v1/audit"): rights(**OPERATORS_ONLY, operator=200),
 }
 OPEN = {("GET", "/healthz"), ("GET", "/readyz")}
@@ -93,7 +99,7 @@ def parties(application: RunningApplication) -> Parties:
 
     async def issue() -> dict[str, str | None]:
         store = StateStore(EmbeddedServer(application.state_directory).url, answers_kept=8, lease_s=1)
-        offline = Administrator(store, "offline:tester")
+        offline = Administrator(store, load_options(Settings().serving_file), "offline:tester")
         try:
             revoked = await offline.create(NewKey(tenant=tenant))
             await offline.revoke(revoked.id)
@@ -126,7 +132,7 @@ def attempt(
     if "{key_id}" in route:
         body = NewKey(tenant=parties.tenant).model_dump()
         key_id = http.post("/v1/keys", json=body, headers=parties.headers("operator")).json()["id"]
-    path = route.format(camera=camera.id, seq=0, key_id=key_id)
+    path = route.format(camera=camera.id, seq=0, key_id=key_id, tenant=parties.tenant)
     headers = parties.headers(credential)
     if method == "PUT":
         query = {"configuration": 89, "bundle": camera.bundle}
@@ -135,6 +141,7 @@ def attempt(
         "/v1/clients": {"name": uuid.uuid4().hex, "segment": SMALL},
         "/v1/clients/{camera}": {"target_miou": 0.5},
         "/v1/keys": {"tenant": parties.tenant},
+        "/v1/tenants/{tenant}/limits": {"cameras": 500},
     }
     body = bodies.get(route) if method in ("POST", "PATCH") else None
     return http.request(method, path, json=body, headers=headers)

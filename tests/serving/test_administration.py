@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import AsyncIterator
 from itertools import pairwise
@@ -11,14 +12,19 @@ import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
-from clients.administration import NewKey
+from clients.administration import LimitsPatch, NewKey
 from clients.protocol import Registration
+from configs.settings import Settings
 from serving.admin.administrator import Administrator
 from serving.admin.cli import app
 from serving.keys import Keyring, Principal, key_fields, new_key
-from serving.problems import Forbidden, Invalid, NotFound, Unauthenticated
+from serving.options import load_options
+from serving.problems import Forbidden, Invalid, NotFound, QuotaExceeded, Unauthenticated
 from serving.state.embedded import EmbeddedServer
 from serving.state.store import StateStore
+
+MANY = 100  # cameras that a tenant may have
+OPTIONS = load_options(Settings().serving_file)
 
 
 @pytest.fixture
@@ -30,7 +36,7 @@ async def store(server: EmbeddedServer) -> AsyncIterator[StateStore]:
 
 @pytest.fixture
 def administrator(store: StateStore) -> Administrator:
-    return Administrator(store, "offline:tester")
+    return Administrator(store, OPTIONS, "offline:tester")
 
 
 @pytest.fixture
@@ -95,7 +101,7 @@ async def test_a_key_kept_at_every_start_stays_revoked(
 async def test_a_camera_token_is_revoked_but_not_rotated(
     store: StateStore, administrator: Administrator, tenant: str
 ) -> None:
-    camera = await store.register(tenant, uuid.uuid4().hex, Registration(name="gate"))
+    camera = await store.register(tenant, uuid.uuid4().hex, Registration(name="gate"), MANY)
     token = await Keyring(store).issue(Principal(tenant, "camera", camera))
     with pytest.raises(Invalid):
         await administrator.rotate(token.partition(".")[0])
@@ -145,6 +151,25 @@ async def test_what_ended_nothing_is_not_written_down(administrator: Administrat
     assert (await administrator.audit(None, last, 500)).entries == ()
 
 
+async def test_limits_are_set_one_by_one_and_written_down(administrator: Administrator, tenant: str) -> None:
+    assert await administrator.limits(tenant, LimitsPatch()) == OPTIONS.limits
+    await administrator.limits(tenant, LimitsPatch(cameras=3, gflops_per_s=12.5))
+    await administrator.limits(tenant, LimitsPatch(segments_per_s=2))
+    changed = await administrator.limits(tenant, LimitsPatch(cameras=None))
+    assert changed == OPTIONS.limits.model_copy(update={"gflops_per_s": 12.5, "segments_per_s": 2.0})
+    entries = (await administrator.audit(None, "", 500)).entries
+    mine = [entry for entry in entries if entry.tenant == tenant]
+    assert [(entry.act, entry.subject) for entry in mine] == [("tenant.limits", tenant)] * 3
+    assert mine[-1].detail == '{"cameras": null}'
+
+
+async def test_a_tenant_has_no_more_cameras_than_it_may(store: StateStore, tenant: str) -> None:
+    first = await store.register(tenant, "one", Registration(name="gate"), 1)
+    with pytest.raises(QuotaExceeded, match="may have 1 cameras"):
+        await store.register(tenant, "two", Registration(name="yard"), 1)
+    assert await store.register(tenant, "three", Registration(name="gate"), 1) == first
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -188,6 +213,20 @@ def test_the_command_works_on_the_database_itself(
     assert again.exit_code == 1
     assert "no such key in force" in again.stderr
     assert run(app, ["revoke", new]).exit_code == 2  # a whole key is not an id
+
+
+def test_the_command_sets_limits(
+    server: EmbeddedServer, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PENANCE_REDIS_URL", server.url)
+    run = CliRunner().invoke
+    run(app, ["limits", tenant, "--cameras", "7", "--bytes-per-s", "1000"])
+    again = json.loads(run(app, ["limits", tenant, "--segments-per-s", "3"]).stdout)
+    assert (again["cameras"], again["bytes_per_s"], again["segments_per_s"]) == (7, 1000, 3)
+    plain = json.loads(run(app, ["limits", tenant, "--default", "--cameras", "8"]).stdout)
+    assert plain == OPTIONS.limits.model_dump() | {"cameras": 8}
+    assert run(app, ["limits", tenant, "--gflops-per-s", "-1"]).exit_code == 2
+    assert run(app, ["limits", "No Tenant"]).exit_code == 2
 
 
 def test_the_command_says_what_to_do_where_no_database_answers(

@@ -15,6 +15,8 @@ from serving.problems import NotFound, StateUnavailable, Unauthenticated
 from serving.state.embedded import EmbeddedServer
 from serving.state.store import StateStore
 
+MANY = 100  # cameras that a tenant may have
+
 
 @pytest.fixture
 async def store(server: EmbeddedServer) -> AsyncIterator[StateStore]:
@@ -31,7 +33,7 @@ async def test_a_key_speaks_for_whom_it_was_issued_to(store: StateStore) -> None
 
 async def test_a_new_camera_token_replaces_the_old_one(store: StateStore) -> None:
     keyring = Keyring(store)
-    camera = await store.register("acme", uuid.uuid4().hex, Registration(name="gate"))
+    camera = await store.register("acme", uuid.uuid4().hex, Registration(name="gate"), MANY)
     old = await keyring.issue(Principal("acme", "camera", camera))
     new = await keyring.issue(Principal("acme", "camera", camera))
     assert (await keyring.authenticate(f"Bearer {new}")).camera == camera

@@ -22,6 +22,7 @@ from serving.state.embedded import EmbeddedServer
 from serving.state.store import Commit, StateStore
 
 KEPT = 8
+MANY = 100  # cameras that a tenant may have
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ async def camera(store: StateStore) -> str:
 
 async def new_camera(store: StateStore) -> str:
     identity = uuid.uuid4().hex
-    return await store.register("demo", identity, Registration(name=identity))
+    return await store.register("demo", identity, Registration(name=identity), MANY)
 
 
 def segment(seq: int, **changes: object) -> Commit:
@@ -146,8 +147,8 @@ async def test_old_answers_are_forgotten_and_their_segments_are_stale(store: Sta
 
 async def test_the_same_name_again_updates_the_camera(store: StateStore) -> None:
     name = uuid.uuid4().hex
-    first = await store.register("demo", "first", Registration(name=name))
-    again = await store.register("demo", "second", Registration(name=name, target_miou=0.5))
+    first = await store.register("demo", "first", Registration(name=name), MANY)
+    again = await store.register("demo", "second", Registration(name=name, target_miou=0.5), MANY)
     assert again == first
     status = await store.status(first)
     assert status is not None
@@ -156,8 +157,8 @@ async def test_the_same_name_again_updates_the_camera(store: StateStore) -> None
 
 async def test_the_same_name_in_another_tenant_is_another_camera(store: StateStore) -> None:
     name = uuid.uuid4().hex
-    ours = await store.register("demo", uuid.uuid4().hex, Registration(name=name))
-    theirs = await store.register("other", uuid.uuid4().hex, Registration(name=name))
+    ours = await store.register("demo", uuid.uuid4().hex, Registration(name=name), MANY)
+    theirs = await store.register("other", uuid.uuid4().hex, Registration(name=name), MANY)
     assert ours != theirs
     assert await store.owner(theirs) == "other"
 

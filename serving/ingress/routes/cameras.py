@@ -17,13 +17,14 @@ router = APIRouter(tags=["cameras"])
 
 
 @router.post(
-    "/v1/clients", status_code=201, summary="Register a camera", responses=refusals(403, 404, 413, 422)
+    "/v1/clients", status_code=201, summary="Register a camera", responses=refusals(403, 404, 413, 422, 429)
 )
 async def register(principal: ThePrincipal, services: TheServices, registration: Registration) -> Registered:
     """The same name again updates the camera, returns the same id and a new token for it."""
     principal.require_tenant_key()
     store, bundle = services.store, services.bundle
-    camera = await store.register(principal.tenant, secrets.token_urlsafe(12), registration)
+    most = (await services.quotas.limits(principal.tenant)).cameras
+    camera = await store.register(principal.tenant, secrets.token_urlsafe(12), registration, most)
     token = await services.keyring.issue(Principal(principal.tenant, "camera", camera))
     await store.keys.record(principal.tenant, principal.key_id, "camera.register", camera)
     status = await store.status(camera)

@@ -34,7 +34,7 @@ router = APIRouter(tags=["segments"])
 @router.put(
     "/v1/clients/{camera}/segments/{seq}",
     summary="Segment one second of video",
-    responses=refusals(403, 404, 408, 409, 413, 415, 422),
+    responses=refusals(403, 404, 408, 409, 413, 415, 422, 429),
     openapi_extra={
         "requestBody": {"required": True, "content": {SEGMENT_TYPE: {"schema": {"type": "string"}}}}
     },
@@ -70,6 +70,7 @@ async def put_segment(
     if not body:
         raise Invalid("The body is empty. Send the segment's bytes.")
     job = SegmentRequest(
+        tenant=principal.tenant,
         camera=camera,
         seq=seq,
         configuration=configuration,

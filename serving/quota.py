@@ -1,0 +1,107 @@
+"""Quotas: what a tenant may use a second, as token buckets.
+
+The buckets are in Redis, shared by all ingress replicas and run by Redis's clock (`state/take_quota.lua`).
+While Redis is away each replica goes on with buckets of its own, by the same arithmetic: `Buckets` is also
+the reference that the script is tested against.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from clients.administration import TenantLimits
+from serving.problems import QuotaExceeded, StateUnavailable
+from serving.state.tenants import TenantStore
+
+BURST_S = 5.0
+"""Seconds' worth that a full bucket holds."""
+LIMITS_CACHE_S = 10.0
+TENANTS_CACHED = 10_000
+
+Amounts = Mapping[str, float]
+"""By the name of the limit: what a segment takes. Names without a limit of a rate are not allowed."""
+UNITS = {"segments_per_s": "segments", "gflops_per_s": "GFLOPs", "bytes_per_s": "bytes"}
+
+
+@dataclass(slots=True)
+class Buckets:
+    """The token buckets of one tenant; times in seconds by any one clock."""
+
+    levels: dict[str, float] = field(default_factory=dict)
+    at: float | None = None
+
+    def take(self, rates: Mapping[str, float], amounts: Amounts, now: float) -> tuple[str, float]:
+        """Takes all amounts and gives ('', 0), or takes none and gives the scarcest bucket and the seconds
+        until there is enough. What never fits a bucket takes a full one and leaves a debt."""
+        passed = 0.0 if self.at is None else max(0.0, now - self.at)
+        scarce, wait, levels = "", 0.0, {}
+        for name, amount in amounts.items():
+            rate = rates[name]
+            capacity = rate * BURST_S
+            level = min(capacity, self.levels.get(name, capacity) + passed * rate)
+            needed = min(amount, capacity)
+            if amount > 0 and level < needed and (needed - level) / rate > wait:
+                scarce, wait = name, (needed - level) / rate
+            levels[name] = min(capacity, level - amount)
+        if not scarce:
+            self.levels, self.at = levels, now
+        return scarce, wait
+
+
+class Quotas:
+    """What tenants may use, and what they have used of it, for one ingress replica."""
+
+    def __init__(
+        self, tenants: TenantStore, defaults: TenantLimits, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._tenants, self._defaults, self._clock = tenants, defaults, clock
+        self._limits: OrderedDict[str, tuple[float, TenantLimits]] = OrderedDict()
+        self._own: OrderedDict[str, Buckets] = OrderedDict()
+
+    async def limits(self, tenant: str) -> TenantLimits:
+        """A tenant's limits, at most ten seconds old; while Redis is away, the last known or the defaults."""
+        now = self._clock()
+        cached = self._limits.get(tenant)
+        if cached is not None and now < cached[0]:
+            return cached[1]
+        try:
+            limits = await self._tenants.limits(tenant, self._defaults)
+        except StateUnavailable:
+            return self._defaults if cached is None else cached[1]
+        _remember(self._limits, tenant, (now + LIMITS_CACHE_S, limits))
+        return limits
+
+    async def take(self, tenant: str, amounts: Amounts) -> None:
+        """Takes what a segment uses. Raises `QuotaExceeded`, with the time until it would be there."""
+        limits = await self.limits(tenant)
+        rates = {name: float(getattr(limits, name)) for name in amounts}
+        try:
+            scarce, wait = await self._tenants.take(tenant, rates, amounts, BURST_S)
+        except StateUnavailable:
+            own = self._own.get(tenant) or Buckets()
+            scarce, wait = own.take(rates, amounts, self._clock())
+            _remember(self._own, tenant, own)
+        if scarce:
+            raise QuotaExceeded(
+                f"This tenant may use {rates[scarce]:g} {UNITS[scarce]} a second and has. Send this again in "
+                f"{wait:.3f} s, or ask the operator for more.",
+                wait,
+            )
+
+    async def give_back(self, tenant: str, amounts: Amounts) -> None:
+        """Puts back what was taken for a segment that was then refused for no fault of the tenant's."""
+        await self.take(tenant, {name: -amount for name, amount in amounts.items()})
+
+
+Value = TypeVar("Value")
+
+
+def _remember(cache: OrderedDict[str, Value], tenant: str, value: Value) -> None:
+    cache[tenant] = value
+    cache.move_to_end(tenant)
+    while len(cache) > TENANTS_CACHED:
+        cache.popitem(last=False)

@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     serving_file: Path = Field(
         Path(__file__).with_name("serving.yaml"), description="replicas and resources of every deployment"
     )
+    rates_file: Path = Field(Path(__file__).with_name("rates.yaml"), description="what use costs")
     redis_url: str | None = Field(
         None,
         validation_alias=AliasChoices("PENANCE_REDIS_URL", "REDIS_URL"),

@@ -14,6 +14,9 @@ from clients.administration import (
     NewKey,
     TenantLimits,
 )
+from clients.usage import UsageReport
+from configs.rates import RateCard
+from serving.admin.usage import usage_report
 from serving.keys import Principal, key_fields, new_key
 from serving.options import ServingOptions
 from serving.problems import Invalid, NotFound
@@ -25,9 +28,9 @@ NO_KEY = "There is no such key in force. List those there are with GET /v1/keys.
 class Administrator:
     """Acts in the name of `actor`: a key's id, or `offline:user`."""
 
-    def __init__(self, store: StateStore, options: ServingOptions, actor: str) -> None:
-        self._keys, self._tenants = store.keys, store.tenants
-        self._options, self._actor = options, actor
+    def __init__(self, store: StateStore, options: ServingOptions, rates: RateCard, actor: str) -> None:
+        self._keys, self._tenants, self._usage = store.keys, store.tenants, store.usage
+        self._options, self._rates, self._actor = options, rates, actor
 
     async def create(self, wanted: NewKey) -> IssuedKey:
         """A new key; the only time its secret is seen."""
@@ -78,6 +81,10 @@ class Administrator:
         if patch.model_fields_set:
             await self._tenants.set_limits(tenant, patch, self._actor)
         return await self._tenants.limits(tenant, self._options.limits)
+
+    async def usage(self, tenant: str, month: str | None) -> UsageReport:
+        """A tenant's month, `2026-11`, priced; None means the month that runs."""
+        return await usage_report(self._usage, self._rates, tenant, month)
 
     async def audit(self, tenant: str | None, after: str, limit: int) -> AuditPage:
         """One page of a tenant's log, or of the operators' where `tenant` is None."""

@@ -1,4 +1,4 @@
-"""`penance-admin`: keys, limits and the audit log on the command line, against Redis itself or over HTTP."""
+"""`penance-admin`: tenants' keys, limits, usage and logs on the command line, against Redis or over HTTP."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import typer
 from pydantic import ValidationError
 
 from clients.administration import KEY_ID_PATTERN, MAX_PAGE, TENANT_PATTERN
+from clients.usage import MONTH_PATTERN
 from configs.faults import describe_faults
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def main_options(
         str | None, typer.Option(envvar="PENANCE_OPERATOR_KEY", help="an operator's key, for --server")
     ] = None,
 ) -> None:
-    """Administer tenants: their keys and limits.
+    """Administer tenants: their keys, limits and usage.
 
     Without --server it acts on the database itself: REDIS_URL, or the one in the state folder while the
     application runs. That is how the first operator's key is made.
@@ -130,6 +131,21 @@ def limits(
 
 
 @app.command()
+def usage(
+    context: typer.Context,
+    tenant: Annotated[str, typer.Argument(help="whose usage")],
+    month: Annotated[str | None, typer.Option(help="like 2026-11 (UTC); without it the running one")] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="a table instead of JSON")] = False,
+) -> None:
+    """Prints a tenant's usage of a month: by hour, and by camera with its price."""
+    _check_tenant(tenant)
+    if month is not None and re.fullmatch(MONTH_PATTERN, month) is None:
+        raise typer.BadParameter(f"{month!r} is no month: write it like 2026-11")
+    report = _run(context, lambda administrator: administrator.usage(tenant, month))
+    typer.echo(report.csv() if csv else report.model_dump_json(indent=1), nl=not csv)
+
+
+@app.command()
 def audit(context: typer.Context, tenant: Tenant = None) -> None:
     """Prints what was done with keys, or with a tenant's cameras, one act a line as JSON."""
 
@@ -190,6 +206,7 @@ async def _administrator(
         async with RemoteAdministrator(*remote) as administrator:
             yield administrator
         return
+    from configs.rates import load_rates
     from configs.settings import Settings
     from serving.admin.administrator import Administrator
     from serving.options import load_options
@@ -200,8 +217,8 @@ async def _administrator(
     url = settings.redis_url or EmbeddedServer(settings.state_directory).url
     store = StateStore(url, settings.answers_kept, settings.lease_s)
     try:
-        options = load_options(settings.serving_file)
-        yield Administrator(store, options, f"offline:{getpass.getuser()}")
+        options, rates = load_options(settings.serving_file), load_rates(settings.rates_file)
+        yield Administrator(store, options, rates, f"offline:{getpass.getuser()}")
     finally:
         await store.close()
 

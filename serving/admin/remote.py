@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from clients.administration import AuditPage, IssuedKey, KeyPage, LimitsPatch, NewKey, TenantLimits
 from clients.protocol import Problem
+from clients.usage import UsageReport
 
 TIMEOUT_S = 30.0
 
@@ -52,6 +53,11 @@ class RemoteAdministrator:
         path, changes = f"/v1/tenants/{tenant}/limits", patch.model_dump(include=patch.model_fields_set)
         answer = await (self._send("PATCH", path, json=changes) if changes else self._send("GET", path))
         return TenantLimits.model_validate_json(answer)
+
+    async def usage(self, tenant: str, month: str | None) -> UsageReport:
+        own = {} if month is None else {"month": month}
+        answer = await self._send("GET", "/v1/usage", params={"tenant": tenant} | own)
+        return UsageReport.model_validate_json(answer)
 
     async def _page(self, path: str, tenant: str | None, after: str, limit: int) -> bytes:
         own = {} if tenant is None else {"tenant": tenant}

@@ -12,13 +12,21 @@ from starlette.exceptions import HTTPException
 
 from clients.protocol import PROBLEM_TYPE
 from serving.ingress.body import read_body
-from serving.ingress.routes import cameras, health, keys, limits, segments, variants
+from serving.ingress.routes import cameras, health, keys, limits, segments, usage, variants
 from serving.ingress.services import ServicesSource
 from serving.problems import PROBLEM_URN, Invalid, RequestProblem
 
 MAX_JSON = 64 * 1024
 JSON_TIMEOUT_S = 10.0
-ROUTERS = (health.router, variants.router, cameras.router, segments.router, keys.router, limits.router)
+ROUTERS = (
+    health.router,
+    variants.router,
+    cameras.router,
+    segments.router,
+    keys.router,
+    limits.router,
+    usage.router,
+)
 
 
 def build_api(services: ServicesSource) -> FastAPI:

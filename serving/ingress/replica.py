@@ -13,6 +13,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from configs.bundle import Bundle
+from configs.rates import load_rates
 from configs.settings import Settings
 from serving.ingress.api import build_api
 from serving.ingress.segments import SegmentService
@@ -39,7 +40,7 @@ class IngressReplica:
         database: DeploymentHandle[Any] | None,
     ) -> None:
         self._bundle, self._settings = Bundle.load(bundle_directory), settings
-        self._options = options
+        self._options, self._rates = options, load_rates(settings.rates_file)
         self._variants, self._encoder, self._database = variants, encoder, database
         self._starting: asyncio.Task[Services] | None = None
 
@@ -53,7 +54,9 @@ class IngressReplica:
         quotas = Quotas(store.tenants, self._options.limits)
         segments = SegmentService(self._bundle, self._settings, store, quotas, self._variants, self._encoder)
         await ensure_demo_key(store, self._settings.key_file)
-        return Services(self._bundle, self._settings, self._options, store, Keyring(store), quotas, segments)
+        return Services(
+            self._bundle, self._settings, self._options, self._rates, store, Keyring(store), quotas, segments
+        )
 
     async def services(self) -> Services:
         """What the routes work with. Raises `StateUnavailable` until the store was reached once."""

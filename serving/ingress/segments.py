@@ -24,7 +24,16 @@ from configs.settings import Settings
 from serving.deployments.encoder import Encoding
 from serving.deployments.variant import Refusal, Segmentation, SegmentJob
 from serving.ingress.admission import VariantLoad
-from serving.problems import DeadlinePassed, Invalid, NotFound, Overloaded, RequestProblem, Stale, Undecodable
+from serving.problems import (
+    DeadlinePassed,
+    Invalid,
+    NotFound,
+    Overloaded,
+    RequestProblem,
+    Stale,
+    StateUnavailable,
+    Undecodable,
+)
 from serving.quota import Quotas
 from serving.state.store import Commit, StateStore
 
@@ -69,6 +78,7 @@ class SegmentService:
         self._bundle, self._settings, self._store, self._quotas = bundle, settings, store, quotas
         self._variants, self._encoder = variants, encoder
         self._loads = [VariantLoad() for _ in variants]
+        self._background: set[asyncio.Task[None]] = set()
 
     async def answer(self, request: SegmentRequest) -> SegmentAnswer:
         """The segment's answer, new or stored. Raises a `RequestProblem`."""
@@ -169,9 +179,12 @@ class SegmentService:
 
     def _amounts(self, request: SegmentRequest, segment: SegmentFormat) -> dict[str, float]:
         """What the segment takes of its tenant's quota."""
-        configuration = self._bundle.ladder[request.configuration]
-        flops = self._bundle.segment_flops(configuration, segment.frames, segment.width, segment.height)
+        flops = self._flops(request, segment)
         return {"segments_per_s": 1.0, "gflops_per_s": flops / 1e9, "bytes_per_s": float(len(request.body))}
+
+    def _flops(self, request: SegmentRequest, segment: SegmentFormat) -> int:
+        configuration = self._bundle.ladder[request.configuration]
+        return self._bundle.segment_flops(configuration, segment.frames, segment.width, segment.height)
 
     async def _segment(self, request: SegmentRequest, segment: SegmentFormat) -> Segmentation:
         configuration = self._bundle.ladder[request.configuration]
@@ -240,14 +253,23 @@ class SegmentService:
             size=size,
             frames=segment.frames,
             target=target,
+            flops=self._flops(request, segment),
             answer=answer.model_dump_json(),
             embedding=answer.embedding,
             dropped=[(seq, self._bundle.costs[index]) for seq, index in request.dropped],
         )
-        verdict, stored = await self._store.commit(request.camera, commit)
-        if verdict == "committed":
+        done = await self._store.commit(request.camera, commit)
+        if done.past_hours:  # once an hour and camera, and nothing that an answer waits for
+            folding = asyncio.create_task(self._fold(request.tenant, request.camera))
+            self._background.add(folding)
+            folding.add_done_callback(self._background.discard)
+        if done.verdict == "committed":
             return answer
-        if verdict == "replay":
-            return SegmentAnswer.model_validate_json(stored).model_copy(update={"replayed": True})
-        self._refuse_unless_claimed(verdict, request, stored)
-        raise Invalid(f"The segment's state is {verdict}.")
+        if done.verdict == "replay":
+            return SegmentAnswer.model_validate_json(done.answer).model_copy(update={"replayed": True})
+        self._refuse_unless_claimed(done.verdict, request, done.answer)
+        raise Invalid(f"The segment's state is {done.verdict}.")
+
+    async def _fold(self, tenant: str, camera: str) -> None:
+        with suppress(StateUnavailable):  # the next hour, or whoever reads the usage, folds it then
+            await self._store.usage.fold(tenant, camera)

@@ -13,6 +13,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from configs.bundle import Bundle
+from configs.rates import RateCard
 from configs.settings import Settings
 from serving.admin.administrator import Administrator
 from serving.ingress.query import CameraId
@@ -33,6 +34,7 @@ class Services:
     bundle: Bundle
     settings: Settings
     options: ServingOptions
+    rates: RateCard
     store: StateStore
     keyring: Keyring
     quotas: Quotas
@@ -77,7 +79,7 @@ CameraPrincipal = Annotated[Principal, Depends(_camera_principal)]
 
 async def _administrator(principal: ThePrincipal, services: TheServices) -> Administrator:
     principal.require_operator()
-    return Administrator(services.store, services.options, principal.key_id)
+    return Administrator(services.store, services.options, services.rates, principal.key_id)
 
 
 TheAdministrator = Annotated[Administrator, Depends(_administrator)]

@@ -1,9 +1,9 @@
 -- Commits one segment: counters, averages, answer. All of it once per (camera, seq), or nothing.
--- KEYS: camera hash, answers hash, open set.
+-- KEYS: camera hash, answers hash, open set, hourly counters of usage.
 -- ARGV: seq, configuration, cost, overuse and deficit ('' where unknown), bytes, frames, target, answer,
---       smoothing, answers kept, embedding ('' if none), dropped as 'seq:cost,seq:cost'.
--- Returns {verdict, answer}. The averages' arithmetic is that of serving/state/averages.py, to the bit.
-local camera, answers, open = KEYS[1], KEYS[2], KEYS[3]
+--       smoothing, answers kept, embedding ('' if none), dropped as 'seq:cost,seq:cost', FLOPs.
+-- Returns {verdict, answer, 1 if counters of past hours wait to be folded}. The averages' arithmetic is that of serving/state/averages.py, to the bit.
+local camera, answers, open, usage = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local seq, target, smoothing, kept = ARGV[1], tonumber(ARGV[8]), tonumber(ARGV[10]), tonumber(ARGV[11])
 
 if redis.call('EXISTS', camera) == 0 then
@@ -72,6 +72,13 @@ redis.call('HINCRBY', camera, 'frames', ARGV[7])
 redis.call('HSET', answers, seq, ARGV[9])
 redis.call('ZREM', open, seq)
 
+-- Usage, by the hour in which the segment was committed (serving/state/usage.py folds it into the ledger).
+local hour = string.format('%d', math.floor(redis.call('TIME')[1] / 3600))
+local first = redis.call('HINCRBY', usage, hour .. ':segments', 1) == 1
+redis.call('HINCRBY', usage, hour .. ':flops', ARGV[14])
+redis.call('HINCRBY', usage, hour .. ':bytes', ARGV[6])
+local past = first and redis.call('HLEN', usage) > 4 and 1 or 0
+
 -- Keep the newest answers; everything at or below the floor counts as settled.
 local excess = redis.call('HLEN', answers) - kept
 if excess > 0 then
@@ -86,4 +93,4 @@ if excess > 0 then
   end
   redis.call('HSET', camera, 'floor_seq', string.format('%.0f', floor))
 end
-return {'committed', ARGV[9]}
+return {'committed', ARGV[9], past}

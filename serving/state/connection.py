@@ -30,6 +30,11 @@ async def reaching_redis() -> AsyncIterator[None]:
         ) from error
 
 
+def camera_key(camera: str) -> str:
+    """Name of the hash that holds a camera's state; all that belongs to one camera has its hash tag."""
+    return f"{PREFIX}{{{camera}}}:camera"
+
+
 def key_hash(key_id: str) -> str:
     """Name of the hash that holds a key's fields."""
     return f"{REGISTRY}key:{key_id}"

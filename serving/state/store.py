@@ -20,9 +20,10 @@ from redis.backoff import NoBackoff
 from clients.protocol import CameraPatch, CameraStatus, Registration, SegmentFormat
 from serving.problems import QuotaExceeded
 from serving.state.averages import SMOOTHING
-from serving.state.connection import PREFIX, SCRIPTS, key_hash, reaching_redis
+from serving.state.connection import PREFIX, SCRIPTS, camera_key, key_hash, reaching_redis
 from serving.state.registry import KeyRegistry
 from serving.state.tenants import TenantStore, names_key
+from serving.state.usage import UsageStore, usage_key
 
 BeginVerdict = Literal["go", "wait", "replay", "stale", "dropped", "missing"]
 CommitVerdict = Literal["committed", "replay", "stale", "dropped", "missing"]
@@ -50,9 +51,20 @@ class Commit:
     size: int
     frames: int
     target: float
+    flops: int
     answer: str
     embedding: Sequence[float] | None
     dropped: Sequence[tuple[int, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Commitment:
+    """What became of a commit: the answer is the one that is now stored. `past_hours` says that counters of
+    usage wait to be folded."""
+
+    verdict: CommitVerdict
+    answer: str
+    past_hours: bool = False
 
 
 def exact(number: float) -> str:
@@ -81,6 +93,7 @@ class StateStore:
         self._commit = self._redis.register_script((SCRIPTS / "commit.lua").read_text(encoding="utf-8"))
         self.keys = KeyRegistry(self._redis)
         self.tenants = TenantStore(self._redis)
+        self.usage = UsageStore(self._redis)
 
     async def close(self) -> None:
         await self._redis.aclose()
@@ -113,8 +126,8 @@ class StateStore:
         async with reaching_redis():
             await self._redis.zadd(_segment_keys(camera)[2], {str(seq): 0}, xx=True)
 
-    async def commit(self, camera: str, commit: Commit) -> tuple[CommitVerdict, str]:
-        """Counts a segment exactly once; returns the verdict and the answer that is now stored."""
+    async def commit(self, camera: str, commit: Commit) -> Commitment:
+        """Counts a segment exactly once."""
         arguments = [
             str(commit.seq),
             str(commit.configuration),
@@ -129,10 +142,13 @@ class StateStore:
             str(self._answers_kept),
             "" if commit.embedding is None else json.dumps([float(exact(x)) for x in commit.embedding]),
             ",".join(f"{seq}:{exact(cost)}" for seq, cost in commit.dropped),
+            str(commit.flops),
         ]
         async with reaching_redis():
-            verdict, answer = await self._commit(keys=_segment_keys(camera), args=arguments)
-        return verdict, answer
+            verdict, answer, *past = await self._commit(
+                keys=[*_segment_keys(camera), usage_key(camera)], args=arguments
+            )
+        return Commitment(verdict, answer, past == [1])
 
     # Cameras
 
@@ -146,7 +162,7 @@ class StateStore:
             )
         camera = held
         async with reaching_redis():
-            key = _camera_key(camera)
+            key = camera_key(camera)
             fields = {"tenant": tenant, "name": registration.name, **_format_fields(registration.segment)}
             fields["target_miou"] = exact(registration.target_miou)
             await self._redis.hset(key, mapping=fields)
@@ -159,12 +175,12 @@ class StateStore:
             fields["target_miou"] = exact(patch.target_miou)
         if fields:
             async with reaching_redis():
-                await self._redis.hset(_camera_key(camera), mapping=fields)
+                await self._redis.hset(camera_key(camera), mapping=fields)
 
     async def status(self, camera: str) -> CameraStatus | None:
         """Everything but the embedding; None for an unknown camera."""
         async with reaching_redis():
-            found: dict[str, str] = await self._redis.hgetall(_camera_key(camera))
+            found: dict[str, str] = await self._redis.hgetall(camera_key(camera))
         if "name" not in found:
             return None
         return CameraStatus(
@@ -191,18 +207,22 @@ class StateStore:
     async def owner(self, camera: str) -> str | None:
         """The tenant a camera belongs to; None for an unknown camera."""
         async with reaching_redis():
-            owner: str | None = await self._redis.hget(_camera_key(camera), "tenant")
+            owner: str | None = await self._redis.hget(camera_key(camera), "tenant")
         return owner
 
     async def delete(self, tenant: str, camera: str) -> None:
-        """Forgets a camera, its state and its token."""
+        """Forgets a camera, its state and its token. What it used stays in its tenant's ledger: nothing can
+        be committed once the state is gone, then the last counts are folded, then its name is free."""
         async with reaching_redis():
-            name, token = await self._redis.hmget(_camera_key(camera), "name", "token_id")
-            if name:
-                await self._redis.hdel(names_key(tenant), name)
+            name, token = await self._redis.hmget(camera_key(camera), "name", "token_id")
             if token:
                 await self._redis.delete(key_hash(token))
             await self._redis.delete(*_segment_keys(camera))
+        await self.usage.fold(tenant, camera, name or "")
+        await self.usage.forget(camera)
+        if name:
+            async with reaching_redis():
+                await self._redis.hdel(names_key(tenant), name)
 
     # Keys
 
@@ -219,18 +239,14 @@ class StateStore:
     async def replace_camera_token(self, camera: str, key_id: str) -> None:
         """Makes `key_id` the camera's only token."""
         async with reaching_redis():
-            old = await self._redis.hget(_camera_key(camera), "token_id")
-            await self._redis.hset(_camera_key(camera), "token_id", key_id)
+            old = await self._redis.hget(camera_key(camera), "token_id")
+            await self._redis.hset(camera_key(camera), "token_id", key_id)
             if old and old != key_id:
                 await self._redis.delete(key_hash(old))
 
 
-def _camera_key(camera: str) -> str:
-    return f"{PREFIX}{{{camera}}}:camera"
-
-
 def _segment_keys(camera: str) -> list[str]:
-    return [_camera_key(camera), f"{PREFIX}{{{camera}}}:answers", f"{PREFIX}{{{camera}}}:open"]
+    return [camera_key(camera), f"{PREFIX}{{{camera}}}:answers", f"{PREFIX}{{{camera}}}:open"]
 
 
 def _format_fields(segment: SegmentFormat) -> dict[str, Any]:

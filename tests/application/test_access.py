@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from clients.administration import NewKey
+from configs.rates import load_rates
 from configs.settings import Settings
 from load_tests.application import RunningApplication
 from serving.admin.administrator import Administrator
@@ -76,6 +77,7 @@ MATRIX: dict[tuple[str, str], dict[str, int]] = {
         stranger=404, other=403, camera=403, reader=200, tenant=200, operator=200
     ),
     ("PATCH", "/v1/tenants/{tenant}/limits"): rights(**OPERATORS_ONLY, operator=200),
+    ("GET", "/v1/usage"): rights(stranger=404, other=403, camera=403, reader=200, tenant=200, operator=200),
     ("GET", "/v1/audit"): rights(**OPERATORS_ONLY, operator=200),
 }
 OPEN = {("GET", "/healthz"), ("GET", "/readyz")}
@@ -99,7 +101,9 @@ def parties(application: RunningApplication) -> Parties:
 
     async def issue() -> dict[str, str | None]:
         store = StateStore(EmbeddedServer(application.state_directory).url, answers_kept=8, lease_s=1)
-        offline = Administrator(store, load_options(Settings().serving_file), "offline:tester")
+        offline = Administrator(
+            store, load_options(Settings().serving_file), load_rates(Settings().rates_file), "offline:tester"
+        )
         try:
             revoked = await offline.create(NewKey(tenant=tenant))
             await offline.revoke(revoked.id)
@@ -143,6 +147,8 @@ def attempt(
         "/v1/keys": {"tenant": parties.tenant},
         "/v1/tenants/{tenant}/limits": {"cameras": 500},
     }
+    if route == "/v1/usage":
+        return http.get(path, params={"tenant": parties.tenant}, headers=headers)
     body = bodies.get(route) if method in ("POST", "PATCH") else None
     return http.request(method, path, json=body, headers=headers)
 

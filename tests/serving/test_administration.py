@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from clients.administration import LimitsPatch, NewKey
 from clients.protocol import Registration
+from configs.rates import load_rates
 from configs.settings import Settings
 from serving.admin.administrator import Administrator
 from serving.admin.cli import app
@@ -25,6 +26,7 @@ from serving.state.store import StateStore
 
 MANY = 100  # cameras that a tenant may have
 OPTIONS = load_options(Settings().serving_file)
+RATES = load_rates(Settings().rates_file)
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ async def store(server: EmbeddedServer) -> AsyncIterator[StateStore]:
 
 @pytest.fixture
 def administrator(store: StateStore) -> Administrator:
-    return Administrator(store, OPTIONS, "offline:tester")
+    return Administrator(store, OPTIONS, RATES, "offline:tester")
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from clients.protocol import CameraPatch, Registration, SegmentFormat
 from serving.problems import StateUnavailable
 from serving.state.averages import Averages
 from serving.state.embedded import EmbeddedServer
-from serving.state.store import Commit, StateStore
+from serving.state.store import Commit, Commitment, StateStore
 
 KEPT = 8
 MANY = 100  # cameras that a tenant may have
@@ -52,6 +52,7 @@ def segment(seq: int, **changes: object) -> Commit:
         size=1000,
         frames=15,
         target=0.65,
+        flops=10**9,
         answer=f'{{"seq": {seq}}}',
         embedding=None,
         dropped=(),
@@ -63,8 +64,8 @@ async def test_a_segment_is_counted_once_however_often_it_is_committed(
     store: StateStore, camera: str
 ) -> None:
     assert (await store.begin(camera, 0)).verdict == "go"
-    assert await store.commit(camera, segment(0)) == ("committed", '{"seq": 0}')
-    assert await store.commit(camera, segment(0, answer="another")) == ("replay", '{"seq": 0}')
+    assert await store.commit(camera, segment(0)) == Commitment("committed", '{"seq": 0}')
+    assert await store.commit(camera, segment(0, answer="another")) == Commitment("replay", '{"seq": 0}')
     replay = await store.begin(camera, 0)
     assert (replay.verdict, replay.detail) == ("replay", '{"seq": 0}')
     status = await store.status(camera)
@@ -100,7 +101,7 @@ async def test_a_segment_below_the_last_one_is_stale_and_changes_nothing(
     await store.commit(camera, segment(5))
     before = await store.status(camera)
     assert (await store.begin(camera, 3)).verdict == "stale"
-    assert (await store.commit(camera, segment(3)))[0] == "stale"
+    assert (await store.commit(camera, segment(3))).verdict == "stale"
     assert await store.status(camera) == before
 
 
@@ -109,8 +110,8 @@ async def test_segments_in_flight_together_commit_in_the_order_in_which_they_fin
 ) -> None:
     await store.begin(camera, 0)
     await store.begin(camera, 1)
-    assert (await store.commit(camera, segment(1)))[0] == "committed"
-    assert (await store.commit(camera, segment(0)))[0] == "committed"
+    assert (await store.commit(camera, segment(1))).verdict == "committed"
+    assert (await store.commit(camera, segment(0))).verdict == "committed"
     status = await store.status(camera)
     assert status is not None
     assert (status.segments, status.next_seq) == (2, 2)
@@ -127,7 +128,7 @@ async def test_a_dropped_segment_counts_once_and_cannot_be_accepted_later(
     status = await store.status(camera)
     assert status is not None
     assert (status.segments, status.dropped) == (2, 2)
-    assert (await store.commit(camera, segment(0)))[0] == "dropped"
+    assert (await store.commit(camera, segment(0))).verdict == "dropped"
     assert (await store.begin(camera, 1)).verdict == "dropped"
 
 
@@ -173,7 +174,7 @@ async def test_a_patch_leaves_the_rest_alone(store: StateStore, camera: str) -> 
 async def test_a_deleted_camera_is_missing(store: StateStore, camera: str) -> None:
     await store.delete("demo", camera)
     assert (await store.begin(camera, 0)).verdict == "missing"
-    assert (await store.commit(camera, segment(0)))[0] == "missing"
+    assert (await store.commit(camera, segment(0))).verdict == "missing"
     assert await store.status(camera) is None
 
 

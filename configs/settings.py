@@ -35,6 +35,10 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("PENANCE_REDIS_URL", "REDIS_URL"),
         description="Redis or Valkey to use; an embedded server is started when there is none",
     )
+    redis_cluster: bool = Field(False, description="whether `redis_url` is a node of a Redis Cluster")
+    camera_idle_days: float = Field(
+        90.0, gt=0, le=3650, description="a camera's state is forgotten after so long without a segment"
+    )
     max_segment_bytes: int = Field(8 * 2**20, gt=0, description="largest body of an upload, chunked or not")
     body_timeout_s: float = Field(30.0, gt=0, description="longest time an upload may take")
     answer_timeout_s: float = Field(

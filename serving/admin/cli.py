@@ -215,7 +215,7 @@ async def _administrator(
 
     settings = Settings()
     url = settings.redis_url or EmbeddedServer(settings.state_directory).url
-    store = StateStore(url, settings.answers_kept, settings.lease_s)
+    store = StateStore.of(settings, url)
     try:
         options, rates = load_options(settings.serving_file), load_rates(settings.rates_file)
         yield Administrator(store, options, rates, f"offline:{getpass.getuser()}")

@@ -50,9 +50,11 @@ class IngressReplica:
     async def _start(self) -> Services:
         """Connects to the state store; runs once, in the event loop that serves requests."""
         url = self._settings.redis_url or (await self._database.url.remote() if self._database else "")
-        store = StateStore(url, self._settings.answers_kept, self._settings.lease_s)
+        store = StateStore.of(self._settings, url)
         quotas = Quotas(store.tenants, self._options.limits)
         segments = SegmentService(self._bundle, self._settings, store, quotas, self._variants, self._encoder)
+        if not self._settings.redis_cluster:  # what older versions left, which knew no clusters
+            await store.keys.take_over()
         await ensure_demo_key(store, self._settings.key_file)
         return Services(
             self._bundle, self._settings, self._options, self._rates, store, Keyring(store), quotas, segments

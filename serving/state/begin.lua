@@ -1,12 +1,16 @@
 -- Claims one segment of a camera, or says why it needs no work.
 -- KEYS: camera hash, answers hash, open set (seq by lease end, milliseconds).
--- ARGV: seq, lease in milliseconds.
+-- ARGV: seq, lease in milliseconds, newest state version that is understood.
 -- Returns {verdict, detail, target, seconds, fps, width, height}.
 local camera, answers, open = KEYS[1], KEYS[2], KEYS[3]
 local seq = ARGV[1]
-local fields = redis.call('HMGET', camera, 'last_seq', 'target_miou', 'seconds', 'fps', 'width', 'height')
+local fields = redis.call('HMGET', camera, 'last_seq', 'target_miou', 'seconds', 'fps', 'width', 'height',
+  'state_version')
 if not fields[2] then
   return {'missing'}
+end
+if tonumber(fields[7] or '0') > tonumber(ARGV[3]) then
+  return {'newer'}
 end
 local function verdict(word, detail)
   return {word, detail, fields[2], fields[3], fields[4], fields[5], fields[6]}
@@ -33,4 +37,5 @@ redis.call('ZADD', open, now + tonumber(ARGV[2]), seq)
 if redis.call('ZCARD', open) > 64 then
   redis.call('ZREMRANGEBYRANK', open, 0, 0)
 end
+redis.call('EXPIRE', open, 86400)
 return verdict('go', '')

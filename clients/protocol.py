@@ -203,6 +203,12 @@ class SegmentAnswer(Message):
     class_shares: dict[str, float] = Field(description="share of the segment's pixels by class")
     timings_ms: Timings
     masks: LabelMaps | None = None
+    target_miou: float | None = Field(
+        None,
+        description="what to choose the next configurations by: below the camera's own target while the "
+        "server is under pressure and the tenant consents",
+    )
+    shed: tuple[Literal["label-maps", "audit"], ...] = Field((), description="left out under pressure")
     replayed: bool = False
 
 

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from clients.administration import TenantLimits
+from serving.ingress.admission import AdmissionOptions
 
 
 class DeploymentOptions(BaseModel):
@@ -54,6 +55,7 @@ class ServingOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     limits: TenantLimits
+    admission: AdmissionOptions
     ingress: DeploymentOptions
     encoder: DeploymentOptions
     variants: VariantsSection

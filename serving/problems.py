@@ -66,6 +66,10 @@ class Stale(RequestProblem):
     status, slug, title = 409, "stale", "This segment's turn is over"
 
 
+class Overtaken(RequestProblem):
+    status, slug, title = 409, "overtaken", "A newer segment took this one's place"
+
+
 class WrongBundle(RequestProblem):
     status, slug, title = 409, "bundle", "Another bundle is in force"
 

@@ -109,6 +109,10 @@ def limits(
     segments_per_s: Annotated[float | None, typer.Option(help="segments a second")] = None,
     gflops_per_s: Annotated[float | None, typer.Option(help="GFLOPs a second")] = None,
     bytes_per_s: Annotated[float | None, typer.Option(help="bytes a second")] = None,
+    share: Annotated[float | None, typer.Option(help="weight when segments queue")] = None,
+    lenience: Annotated[
+        float | None, typer.Option(help="mIoU by which its targets may be lowered under pressure")
+    ] = None,
     default: Annotated[bool, typer.Option("--default", help="first forget what was set before")] = False,
 ) -> None:
     """Prints a tenant's limits as JSON, after changing those that are given."""
@@ -119,6 +123,8 @@ def limits(
         "segments_per_s": segments_per_s,
         "gflops_per_s": gflops_per_s,
         "bytes_per_s": bytes_per_s,
+        "share": share,
+        "lenience": lenience,
     }
     _check_tenant(tenant)
     try:

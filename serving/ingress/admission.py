@@ -1,21 +1,64 @@
-"""Admission: whether a segment can be answered in time. Pure decisions, no clocks, no Ray.
+"""Admission: whether a segment can be answered in time, and what is left out under pressure. Pure decisions,
+no clocks, no Ray.
 
-What cannot be answered by its deadline is refused at once, not served late: a camera that is told early
-sends its next segment instead of waiting for an answer it can no longer use.
+What cannot be answered by its deadline is refused at once, not served late: a camera that is told early sends
+its next segment instead of waiting for an answer that it can no longer use.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import OrderedDict, defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from serving.ingress.fairness import Work
 
 SMOOTHING = 0.2
-QUEUE_LIMIT = 64
-"""Segments waiting for one variant at one ingress before more are refused."""
+TIMES_KEPT = 1000
+
+
+class BrownOut(IntEnum):
+    """What is left out, in this order, each with all before it (`docs/overload.md`)."""
+
+    NOTHING = 0
+    AUDITS = 1
+    LABEL_MAPS = 2
+    TARGETS = 3
+    SHARES = 4
+
+
+class BrownOutThresholds(BaseModel):
+    """Seconds that all accepted work would still take, from which on something is left out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    audits: float = Field(0.25, ge=0)
+    label_maps: float = Field(0.75, ge=0)
+    targets: float = Field(1.5, ge=0)
+    shares: float = Field(2.5, ge=0)
+
+    def level(self, backlog_s: float) -> BrownOut:
+        steps = (self.audits, self.label_maps, self.targets, self.shares)
+        return BrownOut(sum(backlog_s > step for step in steps))
+
+
+class AdmissionOptions(BaseModel):
+    """Section `admission` of `configs/serving.yaml`: bounds of one ingress replica."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    lanes: int = Field(2, ge=1, le=1024)
+    waiting: int = Field(128, ge=1, le=10_000)
+    waiting_per_tenant: int = Field(64, ge=1, le=10_000)
+    brown_out_s: BrownOutThresholds = BrownOutThresholds()
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The decision; `expected_s` says how long the answer is expected to take."""
+    """The decision; `expected_s` says how long the answer is expected to take from now."""
 
     admitted: bool
     expected_s: float
@@ -23,30 +66,78 @@ class Admission:
     retry_after_s: float = 0.0
 
 
-@dataclass(slots=True)
-class VariantLoad:
-    """What an ingress knows of one variant: who is waiting, and how long each configuration takes."""
+class ServiceTimes:
+    """How long segments occupy a lane, as measured: moving averages by variant and FLOPs, in seconds."""
 
-    waiting: int = 0
-    service_s: dict[int, float] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._seconds: OrderedDict[tuple[int, int], float] = OrderedDict()
 
-    def observe(self, configuration: int, seconds: float) -> None:
-        """Takes in how long a segment kept a replica busy."""
-        old = self.service_s.get(configuration)
-        self.service_s[configuration] = seconds if old is None else old + SMOOTHING * (seconds - old)
+    def observe(self, variant: int, flops: int, seconds: float) -> None:
+        old = self._seconds.get((variant, flops))
+        new = seconds if old is None else old + SMOOTHING * (seconds - old)
+        self._seconds[variant, flops] = new
+        self._seconds.move_to_end((variant, flops))
+        while len(self._seconds) > TIMES_KEPT:
+            self._seconds.popitem(last=False)
 
-    def admit(self, configuration: int, remaining_s: float) -> Admission:
-        """Decides for a segment that must be answered within `remaining_s`."""
-        mean = sum(self.service_s.values()) / len(self.service_s) if self.service_s else 0.0
-        own = self.service_s.get(configuration, 0.0)  # unknown yet: give it the chance
-        expected = own + self.waiting * mean
-        if self.waiting >= QUEUE_LIMIT:
-            return Admission(
-                False, expected, f"{self.waiting} segments wait for this variant", max(mean, 0.5)
-            )
-        if expected > remaining_s:
-            reason = (
-                f"answering is expected to take {expected:.2f} s and {max(0.0, remaining_s):.2f} s are left"
-            )
-            return Admission(False, expected, reason, max(0.0, expected - remaining_s))
-        return Admission(True, expected)
+    def expect(self, variant: int, flops: int) -> float:
+        """Seconds for a segment like this; 0 as long as nothing of its variant was measured."""
+        known = self._seconds.get((variant, flops))
+        if known is not None:
+            return known
+        alike = [(seconds, size) for (index, size), seconds in self._seconds.items() if index == variant]
+        if not alike:
+            return 0.0
+        seconds, size = min(alike, key=lambda pair: abs(pair[1] - flops))
+        return seconds * flops / size
+
+
+def backlog_s(running: Iterable[Work], waiting: Iterable[Work], lanes: int) -> float:
+    """Seconds that everything accepted would still take: what runs is half done on average."""
+    return (sum(w.service_s for w in running) / 2 + sum(w.service_s for w in waiting)) / lanes
+
+
+def decide(
+    work: Work, now: float, running: Collection[Work], waiting: Collection[Work], options: AdmissionOptions
+) -> Admission:
+    """Decides on a segment that arrives `now`, while others run and wait. It is refused where its answer
+    would be late, where its tenant has too many waiting, or under pressure where that is over its share."""
+    remaining = work.expires - now
+    expected = work.service_s + _wait_s(work, running, waiting, options.lanes)
+    own = [other for other in waiting if other.tenant == work.tenant and other.camera != work.camera]
+    if len(own) >= options.waiting_per_tenant:
+        drained = sum(other.service_s for other in own) / options.lanes
+        return Admission(False, expected, f"{len(own)} segments of this tenant wait already", drained)
+    if expected > remaining:
+        reason = f"answering is expected to take {expected:.2f} s and {max(0.0, remaining):.2f} s are left"
+        return Admission(False, expected, reason, max(0.0, expected - remaining))
+    backlog = backlog_s(running, waiting, options.lanes)
+    if options.brown_out_s.level(backlog) >= BrownOut.SHARES and over_share(work, waiting):
+        reason = "the server is under pressure and this tenant's waiting segments are more than its share"
+        return Admission(False, expected, reason, max(0.0, backlog - options.brown_out_s.shares))
+    return Admission(True, expected)
+
+
+def over_share(work: Work, waiting: Iterable[Work]) -> bool:
+    """Whether, with this segment, more would wait of its tenant than of the average one, by their shares."""
+    loads: defaultdict[str, float] = defaultdict(float)
+    loads[work.tenant] += work.cost / work.share
+    for other in waiting:
+        loads[other.tenant] += other.cost / other.share
+    return loads[work.tenant] > sum(loads.values()) / len(loads)
+
+
+def _wait_s(work: Work, running: Collection[Work], waiting: Iterable[Work], lanes: int) -> float:
+    """Seconds until the segment's turn under fair queueing: its tenant's own waiting segments come first, and
+    of every other tenant as much as that tenant's share allows meanwhile, or as it has."""
+    if len(running) < lanes:
+        return 0.0
+    ahead: defaultdict[str, float] = defaultdict(float)
+    shares: dict[str, float] = {}
+    for other in waiting:
+        ahead[other.tenant] += other.service_s
+        shares[other.tenant] = other.share
+    own = ahead.pop(work.tenant, 0.0)
+    turn = own + work.service_s
+    others = sum(min(seconds, turn * shares[name] / work.share) for name, seconds in ahead.items())
+    return (sum(w.service_s for w in running) / 2 + own + others) / lanes

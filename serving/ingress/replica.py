@@ -16,6 +16,8 @@ from configs.bundle import Bundle
 from configs.rates import load_rates
 from configs.settings import Settings
 from serving.ingress.api import build_api
+from serving.ingress.dispatch import Dispatcher
+from serving.ingress.inference import Inference
 from serving.ingress.segments import SegmentService
 from serving.ingress.services import Services
 from serving.keys import Keyring, ensure_demo_key
@@ -52,7 +54,14 @@ class IngressReplica:
         url = self._settings.redis_url or (await self._database.url.remote() if self._database else "")
         store = StateStore.of(self._settings, url)
         quotas = Quotas(store.tenants, self._options.limits)
-        segments = SegmentService(self._bundle, self._settings, store, quotas, self._variants, self._encoder)
+        segments = SegmentService(
+            self._bundle,
+            self._settings,
+            store,
+            quotas,
+            Inference(self._variants, self._encoder),
+            Dispatcher(self._options.admission),
+        )
         if not self._settings.redis_cluster:  # what older versions left, which knew no clusters
             await store.keys.take_over()
         await ensure_demo_key(store, self._settings.key_file)

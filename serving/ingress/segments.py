@@ -1,4 +1,4 @@
-"""The way of one segment: claim, admit, segment, embed, commit, answer.
+"""The way of one segment: claim, quota, turn, inference, commit, answer.
 
 The state changes in one atomic step at the end, and only then is the answer given. Whatever goes wrong
 before leaves nothing behind but a claim, which the next try takes over.
@@ -8,31 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
-
-from ray.exceptions import RayActorError, RayError
-from ray.serve.exceptions import BackPressureError, RayServeException
-from ray.serve.handle import DeploymentHandle
+from typing import Any, Literal
 
 from clients.codec import DecodeLimits, scaled_size
 from clients.protocol import MaskMode, SegmentAnswer, SegmentFormat, Timings
 from configs.bundle import Bundle
 from configs.settings import Settings
-from serving.deployments.encoder import Encoding
-from serving.deployments.variant import Refusal, Segmentation, SegmentJob
-from serving.ingress.admission import VariantLoad
+from serving.deployments.variant import SegmentJob
+from serving.ingress.admission import BrownOut, ServiceTimes
+from serving.ingress.dispatch import Dispatcher
+from serving.ingress.fairness import Work
+from serving.ingress.inference import Inference, Inferred
 from serving.problems import (
     DeadlinePassed,
     Invalid,
     NotFound,
     Overloaded,
+    Overtaken,
     RequestProblem,
     Stale,
     StateUnavailable,
-    Undecodable,
 )
 from serving.quota import Quotas
 from serving.state.store import Commit, StateStore
@@ -41,9 +39,10 @@ WAIT_STEP_S = 0.05
 BYTES_PER_MEGABYTE = 1e6
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SegmentRequest:
-    """One upload, validated. Times are `time.perf_counter` seconds; bandwidth in megabytes per second."""
+    """One upload, validated. Times are `time.perf_counter` seconds; bandwidth in megabytes per second.
+    `at_work` says that it has left the queue: from then on it is finished, whoever hangs up."""
 
     tenant: str
     camera: str
@@ -57,10 +56,25 @@ class SegmentRequest:
     body: bytes
     arrived: float
     received: float
+    at_work: bool = False
 
     def remaining_s(self, longest_s: float) -> float:
         allowed = longest_s if self.deadline_s is None else min(self.deadline_s, longest_s)
         return allowed - (time.perf_counter() - self.arrived)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a segment, ready to be answered and committed. `aim` is the target that the camera shall
+    choose its next configurations by."""
+
+    inferred: Inferred
+    target: float
+    flops: int
+    aim: float
+    shed: tuple[Literal["label-maps"], ...]
+    state_ms: float
+    queue_ms: float
 
 
 class SegmentService:
@@ -72,15 +86,32 @@ class SegmentService:
         settings: Settings,
         store: StateStore,
         quotas: Quotas,
-        variants: Sequence[DeploymentHandle[Any]],
-        encoder: DeploymentHandle[Any],
+        inference: Inference,
+        dispatcher: Dispatcher,
     ) -> None:
         self._bundle, self._settings, self._store, self._quotas = bundle, settings, store, quotas
-        self._variants, self._encoder = variants, encoder
-        self._loads = [VariantLoad() for _ in variants]
-        self._background: set[asyncio.Task[None]] = set()
+        self._inference, self._dispatcher, self._times = inference, dispatcher, ServiceTimes()
+        self._background: set[asyncio.Task[Any]] = set()
 
-    async def answer(self, request: SegmentRequest) -> SegmentAnswer:
+    async def take(self, request: SegmentRequest) -> SegmentAnswer:
+        """The segment's answer, for a camera that may hang up: what still waits then is given up before it
+        cost anything; what is at work is finished, and the camera finds its answer when it asks again."""
+        answering = asyncio.create_task(self._answered(request))
+        self._background.add(answering)
+        answering.add_done_callback(self._settled)
+        try:
+            return await asyncio.shield(answering)
+        except asyncio.CancelledError:
+            if not request.at_work:
+                answering.cancel()
+            raise
+
+    def _settled(self, answering: asyncio.Task[SegmentAnswer]) -> None:
+        self._background.discard(answering)
+        if not answering.cancelled():
+            answering.exception()  # a refusal that nobody waits for any more is nobody's failure
+
+    async def _answered(self, request: SegmentRequest) -> SegmentAnswer:
         """The segment's answer, new or stored. Raises a `RequestProblem`."""
         looked_up = time.perf_counter()
         while True:
@@ -137,22 +168,65 @@ class SegmentService:
     async def _work(
         self, request: SegmentRequest, segment: SegmentFormat, target: float, state_ms: float
     ) -> SegmentAnswer:
-        amounts = self._amounts(request, segment)
+        """Pays the quota, waits for a lane, infers and commits; what is refused for no fault of the tenant's
+        is paid back."""
+        configuration = self._bundle.ladder[request.configuration]
+        flops = self._bundle.segment_flops(configuration, segment.frames, segment.width, segment.height)
+        amounts = {
+            "segments_per_s": 1.0,
+            "gflops_per_s": flops / 1e9,
+            "bytes_per_s": float(len(request.body)),
+        }
+        limits = await self._quotas.limits(request.tenant)
         await self._quotas.take(request.tenant, amounts)
-        sent = time.perf_counter()
+        work = Work(
+            tenant=request.tenant,
+            camera=request.camera,
+            share=limits.share,
+            cost=float(flops),
+            service_s=self._times.expect(configuration.variant, flops),
+            expires=time.perf_counter() + request.remaining_s(self._settings.answer_timeout_s),
+        )
+        queued = time.perf_counter()
         try:
-            result = await self._segment(request, segment)
-        except (DeadlinePassed, Overloaded):
+            async with self._dispatcher.lane(work):
+                request.at_work = True
+                level = self._dispatcher.brown_out()
+                started = time.perf_counter()
+                inferred = await self._infer(request, segment, level)
+                self._times.observe(configuration.variant, flops, time.perf_counter() - started)
+        except (DeadlinePassed, Overloaded, Overtaken):
             await self._quotas.give_back(request.tenant, amounts)
             raise
-        segmented = time.perf_counter()
-        encoding = await self._call(
-            self._encoder.encode.remote(result.logits, request.configuration), request, "performance encoder"
+        outcome = Outcome(
+            inferred=inferred,
+            target=target,
+            flops=flops,
+            # below the camera's own only under pressure, and by no more than its tenant consents to
+            aim=max(0.0, target - limits.lenience) if level >= BrownOut.TARGETS else target,
+            shed=("label-maps",) if level >= BrownOut.LABEL_MAPS and request.masks != "none" else (),
+            state_ms=state_ms,
+            queue_ms=(started - queued) * 1e3,
         )
-        assert isinstance(encoding, Encoding)
-        done = time.perf_counter()
+        return await self._commit(request, segment, outcome)
+
+    async def _infer(self, request: SegmentRequest, segment: SegmentFormat, level: BrownOut) -> Inferred:
+        configuration = self._bundle.ladder[request.configuration]
+        width, height = scaled_size(segment.width, segment.height, configuration.scale)
+        longest = self._settings.answer_timeout_s
+        job = SegmentJob(
+            data=request.body,
+            expected=DecodeLimits(width=width, height=height, frames=segment.frames),
+            masks="none" if level >= BrownOut.LABEL_MAPS else request.masks,
+            expires_at=time.time() + request.remaining_s(longest),
+        )
+        return await self._inference.run(configuration.variant, job, lambda: request.remaining_s(longest))
+
+    def _answer(self, request: SegmentRequest, outcome: Outcome) -> SegmentAnswer:
+        done, inferred = time.perf_counter(), outcome.inferred
+        result, encoding = inferred.segmentation, inferred.encoding
         names = self._bundle.manifest.classes
-        answer = SegmentAnswer(
+        return SegmentAnswer(
             seq=request.seq,
             configuration=request.configuration,
             bundle=self._bundle.id,
@@ -164,83 +238,24 @@ class SegmentService:
             },
             timings_ms=Timings(
                 receive=(request.received - request.arrived) * 1e3,
-                state=state_ms,
-                queue=max(0.0, (segmented - sent) * 1e3 - result.busy_ms),
+                state=outcome.state_ms,
+                queue=outcome.queue_ms + max(0.0, inferred.segment_ms - result.busy_ms),
                 decode=result.decode_ms,
                 infer=result.infer_ms,
-                embed=(done - segmented) * 1e3,
+                embed=inferred.embed_ms,
                 total=(done - request.arrived) * 1e3,
             ),
             masks=result.masks,
+            target_miou=outcome.aim,
+            shed=outcome.shed,
         )
-        if request.remaining_s(self._settings.answer_timeout_s) <= 0:
-            raise DeadlinePassed("The segment was ready only after its deadline and was not counted.")
-        return await self._commit(request, segment, target, answer)
-
-    def _amounts(self, request: SegmentRequest, segment: SegmentFormat) -> dict[str, float]:
-        """What the segment takes of its tenant's quota."""
-        flops = self._flops(request, segment)
-        return {"segments_per_s": 1.0, "gflops_per_s": flops / 1e9, "bytes_per_s": float(len(request.body))}
-
-    def _flops(self, request: SegmentRequest, segment: SegmentFormat) -> int:
-        configuration = self._bundle.ladder[request.configuration]
-        return self._bundle.segment_flops(configuration, segment.frames, segment.width, segment.height)
-
-    async def _segment(self, request: SegmentRequest, segment: SegmentFormat) -> Segmentation:
-        configuration = self._bundle.ladder[request.configuration]
-        load = self._loads[configuration.variant]
-        remaining = request.remaining_s(self._settings.answer_timeout_s)
-        admission = load.admit(request.configuration, remaining)
-        if not admission.admitted:
-            problem = DeadlinePassed if request.deadline_s is not None else Overloaded
-            raise problem(
-                f"Not accepted: {admission.reason}. Choose a cheaper configuration.", admission.retry_after_s
-            )
-        width, height = scaled_size(segment.width, segment.height, configuration.scale)
-        job = SegmentJob(
-            data=request.body,
-            expected=DecodeLimits(width=width, height=height, frames=segment.frames),
-            masks=request.masks,
-            expires_at=time.time() + remaining,
-        )
-        load.waiting += 1
-        try:
-            name = f"variant {configuration.variant}"
-            result = await self._call(
-                self._variants[configuration.variant].segment.remote(job), request, name
-            )
-        finally:
-            load.waiting -= 1
-        if isinstance(result, Refusal):
-            if result.undecodable:
-                raise Undecodable(
-                    f"{result.reason}. Send {segment.frames} frames of {width}x{height} as one H.264 stream "
-                    "in mp4."
-                )
-            raise DeadlinePassed(f"The segment was given up: {result.reason}.")
-        assert isinstance(result, Segmentation)
-        load.observe(request.configuration, result.busy_ms / 1e3)
-        return result
-
-    async def _call(self, response: object, request: SegmentRequest, name: str) -> object:
-        """Awaits a deployment's response within the segment's time; failures become refusals."""
-        remaining = max(0.01, request.remaining_s(self._settings.answer_timeout_s))
-        try:
-            return await asyncio.wait_for(response, remaining)  # type: ignore[arg-type]
-        except TimeoutError as error:
-            raise DeadlinePassed(f"The {name} did not answer before the segment's deadline.") from error
-        except BackPressureError as error:
-            raise Overloaded(f"The queue of the {name} is full. Send the segment again later.", 1) from error
-        except RayActorError as error:
-            raise Overloaded(
-                f"A replica of the {name} was lost and is being replaced. Send it again.", 1
-            ) from error
-        except (RayServeException, RayError) as error:
-            raise Overloaded(f"The {name} cannot be reached just now. Send the segment again.", 2) from error
 
     async def _commit(
-        self, request: SegmentRequest, segment: SegmentFormat, target: float, answer: SegmentAnswer
+        self, request: SegmentRequest, segment: SegmentFormat, outcome: Outcome
     ) -> SegmentAnswer:
+        answer, target = self._answer(request, outcome), outcome.target
+        if request.remaining_s(self._settings.answer_timeout_s) <= 0:
+            raise DeadlinePassed("The segment was ready only after its deadline and was not counted.")
         allowed = None if request.bandwidth is None else request.bandwidth * segment.seconds
         size = len(request.body)
         predicted = answer.predicted_miou
@@ -253,7 +268,7 @@ class SegmentService:
             size=size,
             frames=segment.frames,
             target=target,
-            flops=self._flops(request, segment),
+            flops=outcome.flops,
             answer=answer.model_dump_json(),
             embedding=answer.embedding,
             dropped=[(seq, self._bundle.costs[index]) for seq, index in request.dropped],

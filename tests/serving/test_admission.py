@@ -1,43 +1,189 @@
-"""Admission is a pure decision: what cannot be answered in time is refused at once."""
+"""Admission is a pure decision, so whole machines under load are simulated here without a clock."""
 
 from __future__ import annotations
 
+import heapq
+import random
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.ingress.admission import QUEUE_LIMIT, VariantLoad
+from serving.ingress.admission import (
+    AdmissionOptions,
+    BrownOut,
+    BrownOutThresholds,
+    ServiceTimes,
+    decide,
+    over_share,
+)
+from serving.ingress.fairness import FairQueue, Work
 
+OPTIONS = AdmissionOptions(lanes=2, waiting=128, waiting_per_tenant=64)
 seconds = st.floats(0.001, 10)
 
 
+def work(tenant: str = "acme", service_s: float = 0.1, expires: float = 1e9, share: float = 1.0) -> Work:
+    return Work(tenant, f"{tenant}-{random.random()}", share, service_s * 1e11, service_s, expires)
+
+
 def test_nothing_is_known_yet_so_the_first_segment_is_admitted() -> None:
-    assert VariantLoad().admit(3, remaining_s=0.01).admitted
+    assert ServiceTimes().expect(3, 10**9) == 0.0
+    assert decide(work(service_s=0.0, expires=0.01), 0.0, [], [], OPTIONS).admitted
 
 
 @given(service=seconds, remaining=seconds)
-def test_an_idle_variant_is_judged_by_its_own_service_time(service: float, remaining: float) -> None:
-    load = VariantLoad()
-    load.observe(3, service)
-    assert load.admit(3, remaining).admitted == (service <= remaining)
+def test_with_a_free_lane_a_segment_is_judged_by_its_own_service_time(
+    service: float, remaining: float
+) -> None:
+    admission = decide(work(service_s=service, expires=remaining), 0.0, [work()], [], OPTIONS)
+    assert admission.admitted == (service <= remaining)
+    assert admission.expected_s == service
 
 
-@given(service=seconds, waiting=st.integers(0, QUEUE_LIMIT - 1))
-def test_those_who_wait_come_first(service: float, waiting: int) -> None:
-    load = VariantLoad(waiting=waiting)
-    load.observe(3, service)
-    assert abs(load.admit(3, 1e9).expected_s - service * (waiting + 1)) < 1e-6
-
-
-def test_a_full_queue_refuses_whatever_the_deadline() -> None:
-    load = VariantLoad(waiting=QUEUE_LIMIT)
-    refusal = load.admit(3, 1e9)
+def test_what_would_be_late_is_refused_with_the_time_after_which_it_would_not() -> None:
+    running, waiting = [work(service_s=1.0)] * 2, [work(service_s=1.0) for _ in range(4)]
+    refusal = decide(work(service_s=1.0, expires=2.0), 0.0, running, waiting, OPTIONS)
     assert not refusal.admitted
-    assert refusal.retry_after_s > 0
+    assert refusal.expected_s == pytest.approx(1.0 + (1.0 + 4.0) / 2)
+    assert refusal.retry_after_s == pytest.approx(1.5)
+    assert "3.50 s" in refusal.reason
+
+
+def test_a_floods_backlog_makes_only_its_own_tenant_wait() -> None:
+    running, waiting = [work("flood")] * 2, [work("flood") for _ in range(60)]
+    own = decide(work("flood", expires=1.0), 0.0, running, waiting, OPTIONS)
+    other = decide(work("quiet", expires=1.0), 0.0, running, waiting, OPTIONS)
+    assert (own.admitted, other.admitted) == (False, True)
+    assert other.expected_s == pytest.approx(0.1 + (0.1 + 0.1) / 2)
+
+
+def test_a_tenant_has_only_so_many_waiting_whatever_its_deadlines() -> None:
+    waiting = [work(service_s=0.0) for _ in range(OPTIONS.waiting_per_tenant)]
+    assert not decide(work(), 0.0, [work()] * 2, waiting, OPTIONS).admitted
+    assert decide(work("other"), 0.0, [work()] * 2, waiting, OPTIONS).admitted
+
+
+def test_things_are_left_out_in_the_documented_order() -> None:
+    thresholds = BrownOutThresholds(audits=1, label_maps=2, targets=3, shares=4)
+    levels = [thresholds.level(backlog) for backlog in (0.5, 1.5, 2.5, 3.5, 4.5)]
+    assert levels == list(BrownOut)
+
+
+def test_under_pressure_tenants_over_their_share_are_refused_and_others_are_not() -> None:
+    waiting = [work("flood", 0.5) for _ in range(20)] + [work("quiet", 0.5)]
+    running = [work("flood", 0.5)] * 2
+    assert not decide(work("flood", 0.5), 0.0, running, waiting, OPTIONS).admitted
+    assert decide(work("quiet", 0.5), 0.0, running, waiting, OPTIONS).admitted
+
+
+def test_a_tenant_alone_is_never_over_its_share() -> None:
+    assert not over_share(work(), [work() for _ in range(50)])
+
+
+def test_a_larger_share_holds_more() -> None:
+    waiting = [work("large", share=4.0) for _ in range(3)] + [work("small") for _ in range(2)]
+    assert not over_share(work("large", share=4.0), waiting)
+    assert over_share(work("small"), waiting)
 
 
 @given(services=st.lists(seconds, min_size=1, max_size=20))
 def test_a_service_time_follows_what_is_observed(services: list[float]) -> None:
-    load = VariantLoad()
+    times = ServiceTimes()
     for service in services:
-        load.observe(3, service)
-    assert min(services) * 0.999 <= load.service_s[3] <= max(services) * 1.001
+        times.observe(3, 10**9, service)
+    assert min(services) * 0.999 <= times.expect(3, 10**9) <= max(services) * 1.001
+
+
+def test_sizes_that_were_never_seen_are_judged_by_the_nearest_of_their_variant() -> None:
+    times = ServiceTimes()
+    times.observe(0, 10**11, 0.4)
+    times.observe(0, 10**9, 0.02)
+    assert times.expect(0, 6 * 10**10) == pytest.approx(0.24)
+    assert times.expect(0, 2 * 10**9) == pytest.approx(0.04)
+    assert times.expect(1, 10**11) == 0.0
+
+
+@dataclass
+class Machine:
+    """The queue and the decisions of an ingress over lanes that take exactly as long as they are said to."""
+
+    deadline_s: float
+    options: AdmissionOptions = OPTIONS
+    latencies: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    refused: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    longest_queue: int = 0
+
+    def run(self, arrivals: list[tuple[float, str, float]]) -> Machine:
+        """Arrivals are (time, tenant, service seconds); each is from a camera of its own."""
+        queue, running, came = FairQueue(), set[Work](), dict[Work, float]()
+        events: list[tuple[float, int, Work | None]] = []
+        arriving = sorted(arrivals)
+        for number, (at, tenant, service) in enumerate(arriving):
+            item = Work(tenant, str(number), 1.0, service * 1e11, service, at + self.deadline_s)
+            heapq.heappush(events, (at, number, item))
+        ends: dict[int, Work] = {}
+        serial = len(arriving)
+        while events:
+            now, number, arrived = heapq.heappop(events)
+            if arrived is None:
+                done = ends.pop(number)
+                running.discard(done)
+                self.latencies[done.tenant].append(now - came[done])
+            elif decide(arrived, now, running, list(queue), self.options).admitted:
+                came[arrived] = now
+                queue.put(arrived)
+            else:
+                self.refused[arrived.tenant] += 1
+            self.longest_queue = max(self.longest_queue, len(queue))
+            while len(running) < self.options.lanes and (item := queue.take()) is not None:
+                if now + item.service_s > item.expires:
+                    self.refused[item.tenant] += 1
+                    continue
+                running.add(item)
+                serial += 1
+                ends[serial] = item
+                heapq.heappush(events, (now + item.service_s, serial, None))
+        return self
+
+    def p95(self, tenant: str) -> float:
+        return float(np.percentile(self.latencies[tenant], 95))
+
+    def goodput(self) -> float:
+        """Service seconds of what was answered in time."""
+        late = [x for found in self.latencies.values() for x in found if x > self.deadline_s + 1e-9]
+        assert not late, "served late"
+        return float(sum(len(found) for found in self.latencies.values()))
+
+
+def stream(
+    tenant: str, rate: float, service_s: float, seconds: float = 60.0
+) -> list[tuple[float, str, float]]:
+    """Poisson arrivals."""
+    source, at, found = random.Random(tenant), 0.0, []
+    while (at := at + source.expovariate(rate)) < seconds:
+        found.append((at, tenant, service_s))
+    return found
+
+
+@pytest.mark.parametrize("service_s", [0.1, 0.4])
+def test_a_flood_of_ten_times_its_share_slows_only_itself(service_s: float) -> None:
+    """Capacity is 20 segments of 0.1 s a second. The flood's are as cheap, or the most expensive."""
+    share = 1.0 / service_s
+    quiet = stream("quiet", 9, 0.1)
+    fair = Machine(deadline_s=2.0).run(quiet + stream("flood", share, service_s))
+    flooded = Machine(deadline_s=2.0).run(quiet + stream("flood", 10 * share, service_s))
+    assert flooded.refused["quiet"] == 0
+    assert len(flooded.latencies["quiet"]) == len(quiet)
+    assert flooded.p95("quiet") < 1.25 * fair.p95("quiet")
+    assert flooded.refused["flood"] > 0
+
+
+def test_past_saturation_goodput_stays_and_queues_are_bounded() -> None:
+    peak = Machine(deadline_s=1.0).run(stream("a", 10, 0.1) + stream("b", 10, 0.1)).goodput()
+    tripled = Machine(deadline_s=1.0).run(stream("a", 30, 0.1) + stream("b", 30, 0.1))
+    assert tripled.goodput() >= 0.9 * peak
+    assert tripled.longest_queue <= OPTIONS.waiting

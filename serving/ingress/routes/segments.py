@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 from fastapi import APIRouter, Request
@@ -83,5 +82,4 @@ async def put_segment(
         arrived=request.state.arrived,
         received=time.perf_counter(),
     )
-    # Shielded: a camera that hangs up early finds the finished answer when it asks again.
-    return await asyncio.shield(asyncio.create_task(services.segments.answer(job)))
+    return await services.segments.take(job)

@@ -1,0 +1,77 @@
+"""The deployments as the ingress calls them: a variant, then the encoder, within a segment's time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ray.exceptions import RayActorError, RayError
+from ray.serve.exceptions import BackPressureError, RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from serving.deployments.encoder import Encoding
+from serving.deployments.variant import Refusal, Segmentation, SegmentJob
+from serving.problems import DeadlinePassed, Overloaded, Undecodable
+
+
+@dataclass(frozen=True, slots=True)
+class Inferred:
+    """What the deployments made of a segment, and how long that took, messages included."""
+
+    segmentation: Segmentation
+    encoding: Encoding
+    segment_ms: float
+    embed_ms: float
+
+
+class Inference:
+    """Handles of the deployments; their failures come out as refusals."""
+
+    def __init__(self, variants: Sequence[DeploymentHandle[Any]], encoder: DeploymentHandle[Any]) -> None:
+        self._variants, self._encoder = variants, encoder
+
+    async def run(self, variant: int, job: SegmentJob, remaining_s: Callable[[], float]) -> Inferred:
+        """Segments and embeds. Raises `Undecodable`, `DeadlinePassed` and `Overloaded`."""
+        started = time.perf_counter()
+        segmentation = await self.segment(variant, job, remaining_s)
+        segmented = time.perf_counter()
+        encoding = await _answer(
+            self._encoder.encode.remote(segmentation.logits), remaining_s(), "performance encoder"
+        )
+        assert isinstance(encoding, Encoding)
+        done = time.perf_counter()
+        return Inferred(segmentation, encoding, (segmented - started) * 1e3, (done - segmented) * 1e3)
+
+    async def segment(self, variant: int, job: SegmentJob, remaining_s: Callable[[], float]) -> Segmentation:
+        """Segments without embedding."""
+        name = f"variant {variant}"
+        result = await _answer(self._variants[variant].segment.remote(job), remaining_s(), name)
+        if isinstance(result, Refusal):
+            if not result.undecodable:
+                raise DeadlinePassed(f"The segment was given up: {result.reason}.")
+            expected = job.expected
+            raise Undecodable(
+                f"{result.reason}. Send {expected.frames} frames of {expected.width}x{expected.height} as "
+                "one H.264 stream in mp4."
+            )
+        assert isinstance(result, Segmentation)
+        return result
+
+
+async def _answer(response: object, remaining_s: float, name: str) -> object:
+    """Awaits a deployment's response within the segment's time; failures become refusals."""
+    try:
+        return await asyncio.wait_for(response, max(0.01, remaining_s))  # type: ignore[arg-type]
+    except TimeoutError as error:
+        raise DeadlinePassed(f"The {name} did not answer before the segment's deadline.") from error
+    except BackPressureError as error:
+        raise Overloaded(f"The queue of the {name} is full. Send the segment again later.", 1) from error
+    except RayActorError as error:
+        raise Overloaded(
+            f"A replica of the {name} was lost and is being replaced. Send it again.", 1
+        ) from error
+    except (RayServeException, RayError) as error:
+        raise Overloaded(f"The {name} cannot be reached just now. Send the segment again.", 2) from error

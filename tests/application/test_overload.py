@@ -1,0 +1,157 @@
+"""Overload on a real application: a flood harms its own tenant only, and refusals come at once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from clients.administration import LimitsPatch, NewKey
+from clients.codec import encode_segment
+from configs.ladder import CompressionSetting
+from configs.rates import load_rates
+from configs.settings import Settings
+from load_tests.application import RunningApplication
+from serving.admin.administrator import Administrator
+from serving.options import load_options
+from serving.state.embedded import EmbeddedServer
+from serving.state.store import StateStore
+from tests.application.conftest import SEGMENT, SMALL, TestCamera, frames
+
+LARGE = {"seconds": 0.4, "width": 640, "height": 480}
+DEAR = encode_segment(frames(6, 640, 480), CompressionSetting(1.0, 20), fps=15)
+"""What configuration 0 of a camera with `LARGE` segments sends."""
+
+
+def new_tenant(application: RunningApplication, limits: LimitsPatch) -> str:
+    """A tenant's key."""
+
+    async def make() -> str:
+        store = StateStore(EmbeddedServer(application.state_directory).url, answers_kept=8, lease_s=1)
+        options, rates = load_options(Settings().serving_file), load_rates(Settings().rates_file)
+        administrator, tenant = Administrator(store, options, rates, "offline:tester"), f"t{uuid.uuid4().hex}"
+        key = (await administrator.create(NewKey(tenant=tenant))).key
+        await administrator.limits(tenant, limits)
+        await store.close()
+        return key
+
+    return asyncio.run(make())
+
+
+def register(http: httpx.Client, key: str, **segment: object) -> TestCamera:
+    body = {"name": uuid.uuid4().hex, "segment": SMALL | segment}
+    headers = {"Authorization": f"Bearer {key}"}
+    found = http.post("/v1/clients", json=body, headers=headers).raise_for_status().json()
+    return TestCamera(http, found["id"], found["token"], found["bundle"], 0)
+
+
+@contextmanager
+def flood(cameras: list[TestCamera], body: bytes, **query: object) -> Iterator[Counter[int]]:
+    """Each camera sends without a pause, whatever it is told; counts the statuses."""
+    ended, statuses, lock = threading.Event(), Counter[int](), threading.Lock()
+
+    def send(camera: TestCamera) -> None:
+        seq = 0
+        while not ended.is_set():
+            status = camera.put(seq, body, **query).status_code
+            seq += 1
+            with lock:
+                statuses[status] += 1
+
+    with ThreadPoolExecutor(len(cameras)) as pool:
+        for camera in cameras:
+            pool.submit(send, camera)
+        try:
+            yield statuses
+        finally:
+            ended.set()
+
+
+def test_a_tenant_beside_a_flood_of_dear_segments_loses_nothing(
+    application: RunningApplication, http: httpx.Client, camera: TestCamera
+) -> None:
+    key = new_tenant(application, LimitsPatch())
+    with flood([register(http, key, **LARGE) for _ in range(12)], DEAR, configuration=0) as statuses:
+        time.sleep(2)
+        answers = [camera.put(seq, SEGMENT, deadline_ms=20_000).status_code for seq in range(15)]
+    assert answers == [200] * 15
+    assert camera.status()["segments"] == 15
+    assert set(statuses) <= {200, 503}
+
+
+def test_what_could_not_be_answered_in_time_is_refused_before_it_waits(
+    application: RunningApplication, http: httpx.Client, camera: TestCamera
+) -> None:
+    key = new_tenant(application, LimitsPatch())
+    flooding = [register(http, key, **LARGE) for _ in range(12)]
+    late = register(http, key, **LARGE)
+    with flood(flooding, DEAR, configuration=0):
+        time.sleep(3)
+        refusals = [late.put(seq, DEAR, configuration=0, deadline_ms=50) for seq in range(4)]
+    assert {refusal.status_code for refusal in refusals} == {503}
+    assert {refusal.json()["type"] for refusal in refusals} == {"urn:penance:problem:deadline"}
+    assert late.status()["segments"] == 0
+
+
+def test_who_hangs_up_while_waiting_is_not_worked_for(
+    application: RunningApplication, http: httpx.Client
+) -> None:
+    key = new_tenant(application, LimitsPatch())
+    hasty = register(http, key, **LARGE)
+    with flood([register(http, key, **LARGE) for _ in range(16)], DEAR, configuration=0):
+        time.sleep(3)
+        with (
+            httpx.Client(base_url=http.base_url, timeout=0.15) as short,
+            pytest.raises(httpx.TimeoutException),
+        ):
+            TestCamera(short, hasty.id, hasty.token, hasty.bundle, 0).put(0, DEAR, configuration=0)
+    time.sleep(3)
+    assert hasty.status()["segments"] == 0
+    assert hasty.put(0, DEAR, configuration=0).json()["replayed"] is False
+
+
+def test_a_tenant_over_its_quota_is_told_exactly_when_to_come_back(
+    application: RunningApplication, http: httpx.Client
+) -> None:
+    camera = register(http, new_tenant(application, LimitsPatch(segments_per_s=0.2, cameras=1)))
+    assert camera.put(0, SEGMENT).status_code == 200  # a full bucket holds five seconds' worth, one segment
+    refusal = camera.put(1, SEGMENT)
+    assert refusal.status_code == 429
+    wait = refusal.json()["retry_after_s"]
+    assert 0 < wait <= 5
+    assert int(refusal.headers["retry-after"]) == -(-wait // 1)
+    assert camera.put(0, b"replayed for nothing").json()["replayed"]
+    time.sleep(wait)
+    assert camera.put(1, SEGMENT).status_code == 200
+
+
+def test_a_tenant_has_only_so_many_cameras(
+    application: RunningApplication, http: httpx.Client, new_camera: Callable[..., TestCamera]
+) -> None:
+    key = new_tenant(application, LimitsPatch(cameras=1))
+    register(http, key)
+    with pytest.raises(httpx.HTTPStatusError, match="429"):
+        register(http, key)
+
+
+def test_usage_holds_exactly_what_was_accepted(application: RunningApplication, http: httpx.Client) -> None:
+    key = new_tenant(application, LimitsPatch())
+    camera = register(http, key)
+    for seq in (0, 1, 1, 2):
+        camera.put(seq, SEGMENT).raise_for_status()
+    camera.put(3, b"cannot be decoded")
+    headers = {"Authorization": f"Bearer {key}"}
+    found = http.get("/v1/usage", headers=headers).raise_for_status().json()
+    assert (found["segments"], found["bytes"]) == (3, 3 * len(SEGMENT))
+    assert found["flops"] == sum(hour["flops"] for hour in found["hours"]) > 0
+    table = http.get("/v1/usage", params={"format": "csv"}, headers=headers)
+    assert table.headers["content-type"].startswith("text/csv")
+    assert table.text.splitlines()[-1].startswith("total")

@@ -230,7 +230,10 @@ class Camera:
         """Delivers a segment; one that was made for another bundle is made anew under the same seq."""
         for _ in range(REGISTRATIONS_IN_A_ROW):
             try:
-                return self._learn(self._delivery.deliver(segment, expiry))
+                result = self._learn(self._delivery.deliver(segment, expiry))
+                if result.answer is not None and result.answer.audit and not result.answer.replayed:
+                    self._audit(segment)
+                return result
             except RefusedByServer as error:
                 refusal = error
             if isinstance(refusal, StaleBundle):
@@ -243,6 +246,19 @@ class Camera:
             else:
                 return self._refused(segment, refusal)
         raise refusal
+
+    def _audit(self, segment: EncodedSegment) -> None:
+        """Sends the segment's last frame at the best compression setting, if the uplink has room for it."""
+        best = self.configurations[0].setting
+        flags = CodecFlags.model_validate(self.server.registered.codec)
+        frame = encode_segment(segment.captured.frames[-1:], best, 1, flags)
+        bandwidth = self.uplink.bandwidth
+        if self.pace == "realtime" and bandwidth is not None:
+            spare = 1e6 * bandwidth * self.source.format.seconds - len(segment.data)
+            if len(frame) > spare:
+                return
+        with contextlib.suppress(ServerError):  # an audit is a favour: nothing is tried again for it
+            self.server.send_audit(segment.seq, frame)
 
     def _refused(self, segment: EncodedSegment, refusal: RefusedByServer) -> SegmentResult:
         """Drops the one segment that the server refused; raises if it is the camera that is wrong."""

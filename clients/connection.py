@@ -117,6 +117,17 @@ class PenanceServer:
         )
         return _read(_ANSWER, response)
 
+    def send_audit(self, seq: int, frame: bytes) -> None:
+        """Sends the last frame of a segment, at the best compression setting, as its answer asked for."""
+        self._request(
+            "PUT",
+            f"{self._path()}/segments/{seq}/audit",
+            self.registered.token,
+            params={"bundle": self.registered.bundle},
+            content=frame,
+            headers={"content-type": SEGMENT_TYPE},
+        )
+
     def status(self) -> CameraStatus:
         """What the server holds about this camera."""
         return _read(TypeAdapter(CameraStatus), self._request("GET", self._path(), self.registered.token))

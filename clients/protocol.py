@@ -198,7 +198,9 @@ class SegmentAnswer(Message):
     configuration: int
     bundle: str
     embedding: tuple[float, ...] | None = Field(description="null until the bundle has a trained encoder")
-    predicted_miou: float | None = Field(description="null until the bundle has a trained accuracy head")
+    predicted_miou: float | None = Field(
+        description="what the segment is expected to reach against variant 0 at the best setting"
+    )
     cost: float = Field(description="normalised by the most expensive configuration")
     class_shares: dict[str, float] = Field(description="share of the segment's pixels by class")
     timings_ms: Timings
@@ -208,8 +210,29 @@ class SegmentAnswer(Message):
         description="what to choose the next configurations by: below the camera's own target while the "
         "server is under pressure and the tenant consents",
     )
-    shed: tuple[Literal["label-maps", "audit"], ...] = Field((), description="left out under pressure")
+    audit: bool = Field(
+        False,
+        description="whether the last frame is wanted again, at the best compression setting: "
+        "PUT /v1/clients/{id}/segments/{seq}/audit, if the uplink has room",
+    )
+    shed: tuple[Literal["label-maps"], ...] = Field((), description="left out under pressure")
     replayed: bool = False
+
+
+class PromiseStatus(Message):
+    """What audits certify of a camera, or of a tenant's cameras together, since their share last changed."""
+
+    cameras: int = Field(description="cameras that are counted")
+    segments: int = Field(description="accepted segments among which audits were drawn")
+    dropped: int = Field(description="dropped segments, which failed")
+    audits_asked: int
+    audits_answered: int
+    audits_failed: int = Field(description="segments whose audit showed less than their target mIoU")
+    confidence: float
+    failure_rate_at_most: float = Field(
+        description="bound on the share of failed segments, true at every time at once with this confidence; "
+        "audits that did not come count as failed"
+    )
 
 
 class Problem(Message):

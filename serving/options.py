@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from clients.administration import TenantLimits
 from serving.ingress.admission import AdmissionOptions
+from serving.promise import AuditOptions
 
 
 class DeploymentOptions(BaseModel):
@@ -56,6 +57,7 @@ class ServingOptions(BaseModel):
 
     limits: TenantLimits
     admission: AdmissionOptions
+    audits: AuditOptions
     ingress: DeploymentOptions
     encoder: DeploymentOptions
     variants: VariantsSection

@@ -66,6 +66,10 @@ class Stale(RequestProblem):
     status, slug, title = 409, "stale", "This segment's turn is over"
 
 
+class NotAsked(RequestProblem):
+    status, slug, title = 409, "not-asked", "No such audit is asked for"
+
+
 class Overtaken(RequestProblem):
     status, slug, title = 409, "overtaken", "A newer segment took this one's place"
 

@@ -18,8 +18,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from pydantic import BaseModel, ConfigDict, Field
+
 _THETAS = tuple(2.0**power for power in range(-9, 3))
 """Small ones are sharp after many audited failures, large ones after few."""
+
+
+class AuditOptions(BaseModel):
+    """Section `audits` of `configs/serving.yaml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    share: float = Field(0.02, gt=0, le=1)
+    confidence: float = Field(0.95, gt=0.5, lt=1)
 
 
 @dataclass(frozen=True, slots=True)

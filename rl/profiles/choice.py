@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rl.profiles.miou import Floats
+from serving.miou import Floats
 
 TARGET = 0.65
 BANDWIDTHS = (0.4, 0.5, 0.6, 0.7, 0.8)

@@ -12,8 +12,8 @@ from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rl.profiles.miou import Floats
 from rl.profiles.report import FamilyReport, Rung
+from serving.miou import Floats
 
 COLOURS = "cividis"  # reads the same with every kind of colour vision, and in grey
 MARKERS = "osD^vP*Xh"  # one a variant: nothing is told by colour alone

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from configs.ladder import Ladder
 from rl.profiles.logits import restored
-from rl.profiles.miou import Floats, frame_miou
 from rl.profiles.outcomes import SegmentOutcomes
 from rl.profiles.sizes import MOTION_BINS, SegmentSizes
+from serving.miou import Floats, frame_miou
 
 PERIODS = (5.0, 20.0)
 """Seconds for which one profiled frame must hold; the paper's clips allow 20, short ones do not."""

@@ -21,8 +21,8 @@ from clients.protocol import SegmentFormat
 from configs.ladder import CompressionSetting, Ladder
 from rl.profiles.clips import ClipSegment
 from rl.profiles.logits import Quantised, quantise
-from rl.profiles.miou import LEAST_SHARE, Floats, LabelMap, Overlap, labelled_overlap, overlap, segment_miou
 from rl.profiles.sizes import encode_all
+from serving.miou import LEAST_SHARE, Floats, LabelMap, Overlap, labelled_overlap, overlap, segment_miou
 from serving.vss.engine import for_encoder
 from serving.vss.labels import label_maps
 from serving.vss.network import Network

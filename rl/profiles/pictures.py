@@ -19,9 +19,9 @@ from configs.bundle import Bundle
 from configs.ladder import CompressionSetting
 from rl.profiles.clips import Clip, ClipSegment, read_segments
 from rl.profiles.figures import STYLE
-from rl.profiles.miou import LabelMap, frame_miou, overlap
 from rl.profiles.outcomes import compress, decompress, predict
 from rl.vss.datasets import labelled_clips
+from serving.miou import LabelMap, frame_miou, overlap
 from serving.vss.network import Network
 
 SETTINGS = (CompressionSetting(1.0, 20), CompressionSetting(0.75, 26), CompressionSetting(0.5, 30))

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from rl.profiles.miou import Floats
 from rl.vss.datasets import LabelledImage
 from rl.vss.evaluate import AnyNetwork, streets_confusion
+from serving.miou import Floats
 
 LabelCounts: TypeAlias = dict[str, NDArray[np.int64]]
 """By clip: (variants, classes, classes + 1) pixels of labels and predictions."""

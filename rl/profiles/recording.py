@@ -25,12 +25,12 @@ from rl.processor import describe_processor
 from rl.profiles.clips import Clip, ClipSegment, open_clip, read_segments
 from rl.profiles.evaluation import load_networks
 from rl.profiles.index import ClipIndex
-from rl.profiles.miou import LabelMap
 from rl.profiles.outcomes import segment_outcomes
 from rl.profiles.progress import segment_progress
 from rl.profiles.sizes import encode_all, segment_sizes
 from rl.profiles.store import SizesOrigin, read_row, sizes_path, write_sizes
 from rl.profiles.store_outcomes import OutcomesOrigin, outcomes_path, write_outcomes
+from serving.miou import LabelMap
 from serving.vss.hardware import REFERENCE, Hardware
 
 RUN = 4

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict
 
 from rl.profiles.choice import BANDWIDTHS, TARGET, Adaptation, Known, adaptation, shares
 from rl.profiles.clips import Clip
-from rl.profiles.miou import LEAST_SHARE, Floats, class_iou
 from rl.profiles.outcomes import Profile
 from rl.profiles.pseudo_labels import LabelCounts, all_clips, label_iou
 from rl.vss.evaluate import VariantFigures, mean_iou
+from serving.miou import LEAST_SHARE, Floats, class_iou
 
 LEAST_SHARES = (0.0, 0.0005, 0.001, 0.002, 0.005, 0.01)
 """Shares of pixels at which the report says how the choice of one moves the figures."""

@@ -10,9 +10,9 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 from rl.profiles.logits import Quantised, packed, unpacked
-from rl.profiles.miou import Overlap, segment_miou
 from rl.profiles.outcomes import SegmentOutcomes
 from rl.profiles.store import ProfileError, Row, read_row, write_row
+from serving.miou import Overlap, segment_miou
 
 
 class OutcomesOrigin(BaseModel):

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rl.profiles.miou import LEAST_SHARE
 from rl.vss.datasets import IGNORE
+from serving.miou import LEAST_SHARE
 
 
 def set_cross_entropy(logits: Tensor, targets: Tensor, sets: Tensor, weights: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ def distillation(logits: Tensor, teacher: Tensor) -> Tensor:
 
 
 def disagreement(logits: Tensor, teacher: Tensor) -> Tensor:
-    """1 - the soft form of how accuracy is measured (`rl.profiles.miou`): per image, the mean IoU with the
+    """1 - the soft form of how accuracy is measured (`serving.miou`): per image, the mean IoU with the
     teacher's arg max over the classes that hold at least `LEAST_SHARE` of its pixels.
 
     Cross entropy and divergence count pixels, so a sign or a person weighs nothing beside a road; here each

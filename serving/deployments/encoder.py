@@ -22,11 +22,11 @@ logger = logging.getLogger("ray.serve")
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """The embedding, whether the encoder that made it was ever trained, and what the accuracy head makes of
-    it."""
+    """What the encoder makes of one frame's softmax."""
 
     embedding: tuple[float, ...]
-    trained: bool
+    trained: bool  # whether the encoder ever was
+    confidence: float  # mean over the frame's pixels of the highest probability
     accuracy: tuple[float, float, float] | None = None  # lower end, middle, upper end; None without a head
 
 
@@ -56,12 +56,14 @@ class EncoderReplica:
 
     @torch.inference_mode()
     def _embed(self, logits: NDArray[np.float16], configuration: int) -> Encoding:
-        embedding = self._encoder(encoder_input(torch.from_numpy(logits.copy())[None]))
+        softmax = encoder_input(torch.from_numpy(logits.copy())[None])
+        embedding = self._encoder(softmax)
         accuracy = None
         if self._head is not None:
             lower, middle, upper = self._head(embedding, torch.tensor([configuration]))[0].tolist()
             accuracy = (lower, middle, upper)
-        return Encoding(tuple(embedding[0].tolist()), self._trained, accuracy)
+        confidence = float(softmax.amax(1).mean())
+        return Encoding(tuple(embedding[0].tolist()), self._trained, confidence, accuracy)
 
 
 # Not a decorator: the class must stay importable by name, or Ray pickles its whole module by value.

@@ -16,6 +16,7 @@ from configs.bundle import Bundle
 from configs.rates import load_rates
 from configs.settings import Settings
 from serving.ingress.api import build_api
+from serving.ingress.audits import Auditor
 from serving.ingress.dispatch import Dispatcher
 from serving.ingress.inference import Inference
 from serving.ingress.segments import SegmentService
@@ -54,19 +55,23 @@ class IngressReplica:
         url = self._settings.redis_url or (await self._database.url.remote() if self._database else "")
         store = StateStore.of(self._settings, url)
         quotas = Quotas(store.tenants, self._options.limits)
-        segments = SegmentService(
-            self._bundle,
-            self._settings,
-            store,
-            quotas,
-            Inference(self._variants, self._encoder),
-            Dispatcher(self._options.admission),
-        )
+        inference = Inference(self._variants, self._encoder)
+        dispatcher = Dispatcher(self._options.admission)
+        auditor = Auditor(self._options.audits, self._bundle, store.audits, inference, dispatcher)
+        segments = SegmentService(self._bundle, self._settings, store, quotas, inference, dispatcher, auditor)
         if not self._settings.redis_cluster:  # what older versions left, which knew no clusters
             await store.keys.take_over()
         await ensure_demo_key(store, self._settings.key_file)
         return Services(
-            self._bundle, self._settings, self._options, self._rates, store, Keyring(store), quotas, segments
+            self._bundle,
+            self._settings,
+            self._options,
+            self._rates,
+            store,
+            Keyring(store),
+            quotas,
+            segments,
+            auditor,
         )
 
     async def services(self) -> Services:

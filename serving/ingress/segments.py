@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from clients.codec import DecodeLimits, scaled_size
-from clients.protocol import MaskMode, SegmentAnswer, SegmentFormat, Timings
+from clients.protocol import LabelMaps, MaskMode, SegmentAnswer, SegmentFormat, Timings
 from configs.bundle import Bundle
 from configs.settings import Settings
 from serving.deployments.variant import SegmentJob
 from serving.ingress.admission import BrownOut, ServiceTimes
+from serving.ingress.audits import Auditor
 from serving.ingress.dispatch import Dispatcher
 from serving.ingress.fairness import Work
 from serving.ingress.inference import Inference, Inferred
@@ -66,11 +67,13 @@ class SegmentRequest:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a segment, ready to be answered and committed. `aim` is the target that the camera shall
-    choose its next configurations by."""
+    choose its next configurations by; `drawn` whether it is audited, None where no audit could be drawn."""
 
     inferred: Inferred
     target: float
     flops: int
+    predicted: float
+    drawn: bool | None
     aim: float
     shed: tuple[Literal["label-maps"], ...]
     state_ms: float
@@ -88,9 +91,11 @@ class SegmentService:
         quotas: Quotas,
         inference: Inference,
         dispatcher: Dispatcher,
+        auditor: Auditor,
     ) -> None:
         self._bundle, self._settings, self._store, self._quotas = bundle, settings, store, quotas
         self._inference, self._dispatcher, self._times = inference, dispatcher, ServiceTimes()
+        self._auditor = auditor
         self._background: set[asyncio.Task[Any]] = set()
 
     async def take(self, request: SegmentRequest) -> SegmentAnswer:
@@ -192,8 +197,10 @@ class SegmentService:
             async with self._dispatcher.lane(work):
                 request.at_work = True
                 level = self._dispatcher.brown_out()
+                drawn = self._auditor.draw(level)
                 started = time.perf_counter()
-                inferred = await self._infer(request, segment, level)
+                masks = wanted_masks(request.masks, level, bool(drawn))
+                inferred = await self._infer(request, segment, masks)
                 self._times.observe(configuration.variant, flops, time.perf_counter() - started)
         except (DeadlinePassed, Overloaded, Overtaken):
             await self._quotas.give_back(request.tenant, amounts)
@@ -202,6 +209,8 @@ class SegmentService:
             inferred=inferred,
             target=target,
             flops=flops,
+            predicted=await self._auditor.predict(configuration.variant, inferred.encoding.confidence),
+            drawn=drawn,
             # below the camera's own only under pressure, and by no more than its tenant consents to
             aim=max(0.0, target - limits.lenience) if level >= BrownOut.TARGETS else target,
             shed=("label-maps",) if level >= BrownOut.LABEL_MAPS and request.masks != "none" else (),
@@ -210,14 +219,14 @@ class SegmentService:
         )
         return await self._commit(request, segment, outcome)
 
-    async def _infer(self, request: SegmentRequest, segment: SegmentFormat, level: BrownOut) -> Inferred:
+    async def _infer(self, request: SegmentRequest, segment: SegmentFormat, masks: MaskMode) -> Inferred:
         configuration = self._bundle.ladder[request.configuration]
         width, height = scaled_size(segment.width, segment.height, configuration.scale)
         longest = self._settings.answer_timeout_s
         job = SegmentJob(
             data=request.body,
             expected=DecodeLimits(width=width, height=height, frames=segment.frames),
-            masks="none" if level >= BrownOut.LABEL_MAPS else request.masks,
+            masks=masks,
             expires_at=time.time() + request.remaining_s(longest),
         )
         return await self._inference.run(configuration.variant, job, lambda: request.remaining_s(longest))
@@ -231,7 +240,7 @@ class SegmentService:
             configuration=request.configuration,
             bundle=self._bundle.id,
             embedding=encoding.embedding if encoding.trained else None,
-            predicted_miou=encoding.accuracy[1] if encoding.accuracy else None,
+            predicted_miou=outcome.predicted,
             cost=self._bundle.costs[request.configuration],
             class_shares={
                 name: share for name, share in zip(names, result.class_shares, strict=True) if share > 0
@@ -245,7 +254,8 @@ class SegmentService:
                 embed=inferred.embed_ms,
                 total=(done - request.arrived) * 1e3,
             ),
-            masks=result.masks,
+            masks=None if request.masks == "none" or outcome.shed else result.masks,
+            audit=bool(outcome.drawn),
             target_miou=outcome.aim,
             shed=outcome.shed,
         )
@@ -272,6 +282,8 @@ class SegmentService:
             answer=answer.model_dump_json(),
             embedding=answer.embedding,
             dropped=[(seq, self._bundle.costs[index]) for seq, index in request.dropped],
+            audit_share=None if outcome.drawn is None else self._auditor.options.share,
+            audit_map=self._audit_map(request, outcome) if outcome.drawn else None,
         )
         done = await self._store.commit(request.camera, commit)
         if done.past_hours:  # once an hour and camera, and nothing that an answer waits for
@@ -285,6 +297,21 @@ class SegmentService:
         self._refuse_unless_claimed(done.verdict, request, done.answer)
         raise Invalid(f"The segment's state is {done.verdict}.")
 
+    def _audit_map(self, request: SegmentRequest, outcome: Outcome) -> str:
+        """What an audit of this segment is held against: variant, confidence, the last frame's label map."""
+        masks, encoding = outcome.inferred.segmentation.masks, outcome.inferred.encoding
+        assert masks is not None
+        last = masks if masks.frames == 1 else LabelMaps.pack(masks.unpack()[-1:])
+        variant = self._bundle.ladder[request.configuration].variant
+        return f"{variant} {encoding.confidence:.17g}\n{last.model_dump_json()}"
+
     async def _fold(self, tenant: str, camera: str) -> None:
         with suppress(StateUnavailable):  # the next hour, or whoever reads the usage, folds it then
             await self._store.usage.fold(tenant, camera)
+
+
+def wanted_masks(asked: MaskMode, level: BrownOut, audited: bool) -> MaskMode:
+    """Which label maps a variant makes: what the camera asked for unless under pressure, and the last frame's
+    where the segment is audited."""
+    masks: MaskMode = "none" if level >= BrownOut.LABEL_MAPS else asked
+    return "last" if audited and masks == "none" else masks

@@ -16,6 +16,7 @@ from configs.bundle import Bundle
 from configs.rates import RateCard
 from configs.settings import Settings
 from serving.admin.administrator import Administrator
+from serving.ingress.audits import Auditor
 from serving.ingress.query import CameraId
 from serving.ingress.segments import SegmentService
 from serving.keys import Keyring, Principal
@@ -39,6 +40,7 @@ class Services:
     keyring: Keyring
     quotas: Quotas
     segments: SegmentService
+    auditor: Auditor
 
 
 ServicesSource = Callable[[], Awaitable[Services]]

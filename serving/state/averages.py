@@ -44,5 +44,16 @@ class Averages:
         return Averages(target, old._with_cost(cost), follow(old.deficit, target), old.overuse)
 
 
+def corrected(deficit: float, updates_since: int, audited: float, predicted: float) -> float:
+    """The average deficit once an audit showed what a prediction stood for, `updates_since` segments ago:
+    U_EMA += alpha (1 - alpha)^k (U_audit - U_predicted), as if it had been known then."""
+    weight = SMOOTHING
+    for _ in range(updates_since):
+        weight *= 1 - SMOOTHING
+        if weight < 1e-30:
+            break
+    return deficit + weight * (audited - predicted)
+
+
 def follow(average: float, value: float) -> float:
     return SMOOTHING * value + (1 - SMOOTHING) * average

@@ -1,10 +1,12 @@
 -- Commits one segment: counters, averages, answer. All of it once per (camera, seq), or nothing.
--- KEYS: camera hash, answers hash, open set, hourly counters of usage.
+-- KEYS: camera hash, answers hash, open set, hourly counters of usage, audits that are asked for.
 -- ARGV: seq, configuration, cost, overuse and deficit ('' where unknown), bytes, frames, target, answer,
 --       smoothing, answers kept, embedding ('' if none), dropped as 'seq:cost,seq:cost', FLOPs,
---       seconds after which an idle camera is forgotten.
+--       seconds after which an idle camera is forgotten, share of segments that are audited ('' if no audit
+--       was drawn), label map of the last frame ('' unless this segment is audited).
 -- Returns {verdict, answer, 1 if counters of past hours wait to be folded}. The averages' arithmetic is that of serving/state/averages.py, to the bit.
-local camera, answers, open, usage = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local camera, answers, open, usage, audits = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local AUDITS_OPEN = 4
 local seq, target, smoothing, kept = ARGV[1], tonumber(ARGV[8]), tonumber(ARGV[10]), tonumber(ARGV[11])
 
 if redis.call('EXISTS', camera) == 0 then
@@ -47,6 +49,14 @@ local function add_cost(cost)
     exact(tonumber(redis.call('HGET', camera, 'cost_total') or '0') + cost))
 end
 
+-- What is promised is counted anew when another share of segments is audited: one coin explains one share.
+local share = ARGV[16]
+if share ~= '' and redis.call('HGET', camera, 'audit_share') ~= share then
+  redis.call('HDEL', camera, 'promise_segments', 'promise_dropped', 'audits_asked', 'audits_done', 'audits_failed')
+  redis.call('DEL', audits)
+  redis.call('HSET', camera, 'audit_share', share)
+end
+
 for dropped_seq, dropped_cost in string.gmatch(ARGV[13], '(%d+):([^,]+)') do
   local number = tonumber(dropped_seq)
   if number > floor and redis.call('HEXISTS', answers, dropped_seq) == 0 then
@@ -56,6 +66,7 @@ for dropped_seq, dropped_cost in string.gmatch(ARGV[13], '(%d+):([^,]+)') do
     redis.call('HSET', answers, dropped_seq, 'dropped')
     redis.call('ZREM', open, dropped_seq)
     redis.call('HINCRBY', camera, 'dropped', 1)
+    redis.call('HINCRBY', camera, 'promise_dropped', 1)
     if number > last then last = number end
   end
 end
@@ -66,6 +77,20 @@ if ARGV[4] ~= '' then
 end
 if ARGV[5] ~= '' then
   deficit, updates = follow(deficit, tonumber(ARGV[5])), updates + 1
+end
+if share ~= '' then
+  redis.call('HINCRBY', camera, 'promise_segments', 1)
+end
+if ARGV[17] ~= '' then
+  redis.call('HINCRBY', camera, 'audits_asked', 1)
+  -- An audit that is not there before so many others are asked for stays unanswered.
+  local waiting = redis.call('HKEYS', audits)
+  table.sort(waiting, function(a, b) return tonumber(a) < tonumber(b) end)
+  for i = 1, #waiting - AUDITS_OPEN + 1 do
+    redis.call('HDEL', audits, waiting[i])
+  end
+  redis.call('HSET', audits, seq, string.format('%d %d %s %s\n', epoch, updates, ARGV[8], ARGV[5]) .. ARGV[17])
+  redis.call('EXPIRE', audits, 3600)
 end
 if tonumber(seq) > last then last = tonumber(seq) end
 redis.call('HSET', camera, 'state_version', '2', 'state_target', ARGV[8],

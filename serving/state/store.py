@@ -21,6 +21,7 @@ from redis.backoff import NoBackoff
 from clients.protocol import CameraPatch, CameraStatus, Registration, SegmentFormat
 from configs.settings import Settings
 from serving.problems import QuotaExceeded, StateUnavailable
+from serving.state.audits import AuditStore, audits_key
 from serving.state.averages import SMOOTHING
 from serving.state.connection import PREFIX, SCRIPTS, camera_key, key_hash, reaching_redis
 from serving.state.registry import KeyRegistry
@@ -47,7 +48,9 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """One segment's outcome, ready to be counted. `dropped` pairs seq with cost."""
+    """One segment's outcome, ready to be counted. `dropped` pairs seq with cost. `audit_share` is the
+    probability with which an audit was drawn, None where none could be; `audit_map` is the last frame's label
+    map, as JSON, where this segment is audited."""
 
     seq: int
     configuration: int
@@ -61,6 +64,8 @@ class Commit:
     answer: str
     embedding: Sequence[float] | None
     dropped: Sequence[tuple[int, float]]
+    audit_share: float | None = None
+    audit_map: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,7 @@ class StateStore:
         self.keys = KeyRegistry(self._redis)
         self.tenants = TenantStore(self._redis)
         self.usage = UsageStore(self._redis)
+        self.audits = AuditStore(self._redis)
 
     @classmethod
     def of(cls, settings: Settings, url: str) -> StateStore:
@@ -181,10 +187,12 @@ class StateStore:
             ",".join(f"{seq}:{exact(cost)}" for seq, cost in commit.dropped),
             str(commit.flops),
             str(self._idle_s),
+            "" if commit.audit_share is None else exact(commit.audit_share),
+            commit.audit_map or "",
         ]
         async with reaching_redis():
             verdict, answer, *past = await self._commit(
-                keys=[*_segment_keys(camera), usage_key(camera)], args=arguments
+                keys=[*_segment_keys(camera), usage_key(camera), audits_key(camera)], args=arguments
             )
         return Commitment(verdict, answer, past == [1])
 
@@ -256,7 +264,7 @@ class StateStore:
             name, token = await self._redis.hmget(camera_key(camera), "name", "token_id")
             if token:
                 await self._redis.delete(key_hash(token))
-            await self._redis.delete(*_segment_keys(camera))
+            await self._redis.delete(*_segment_keys(camera), audits_key(camera))
         await self.usage.fold(tenant, camera, name or "")
         await self.usage.forget(camera)
         if name:

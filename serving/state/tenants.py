@@ -55,6 +55,12 @@ class TenantStore:
             found: str | None = await self._name(keys=[names_key(tenant)], args=[name, camera, most])
         return found
 
+    async def cameras(self, tenant: str) -> list[str]:
+        """Ids of all the tenant's cameras."""
+        async with reaching_redis():
+            found: list[str] = await self._redis.hvals(names_key(tenant))
+        return found
+
 
 def names_key(tenant: str) -> str:
     """Name of the hash from a tenant's cameras' names to their ids."""

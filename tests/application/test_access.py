@@ -78,6 +78,14 @@ MATRIX: dict[tuple[str, str], dict[str, int]] = {
     ),
     ("PATCH", "/v1/tenants/{tenant}/limits"): rights(**OPERATORS_ONLY, operator=200),
     ("GET", "/v1/usage"): rights(stranger=404, other=403, camera=403, reader=200, tenant=200, operator=200),
+    ("GET", "/v1/promise"): rights(stranger=404, other=403, camera=403, reader=200, tenant=200, operator=200),
+    ("GET", "/v1/clients/{camera}/promise"): rights(
+        stranger=404, other=404, camera=200, reader=200, tenant=200, operator=404
+    ),
+    # 409: no audit of this segment is asked for
+    ("PUT", "/v1/clients/{camera}/segments/{seq}/audit"): rights(
+        stranger=404, other=404, camera=409, reader=403, tenant=409, operator=404
+    ),
     ("GET", "/v1/audit"): rights(**OPERATORS_ONLY, operator=200),
 }
 OPEN = {("GET", "/healthz"), ("GET", "/readyz")}
@@ -147,7 +155,7 @@ def attempt(
         "/v1/keys": {"tenant": parties.tenant},
         "/v1/tenants/{tenant}/limits": {"cameras": 500},
     }
-    if route == "/v1/usage":
+    if route in ("/v1/usage", "/v1/promise"):
         return http.get(path, params={"tenant": parties.tenant}, headers=headers)
     body = bodies.get(route) if method in ("POST", "PATCH") else None
     return http.request(method, path, json=body, headers=headers)

@@ -146,7 +146,9 @@ def assert_equal_to_reference(journal: Journal, bundle: Bundle) -> None:
                 total, dropped = total + bundle.costs[index], dropped + 1
                 counted.add(drop)
         overuse = len(SEGMENT) / 1e6 - BANDWIDTH * SECONDS
-        averages = averages.after_segment(TARGET, bundle.costs[configuration], overuse, None)
+        predicted = journal.answers[seq].predicted_miou
+        assert predicted is not None
+        averages = averages.after_segment(TARGET, bundle.costs[configuration], overuse, TARGET - predicted)
         total, size = total + bundle.costs[configuration], size + len(SEGMENT)
         counted.add(seq)
     status = journal.camera.status()

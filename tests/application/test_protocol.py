@@ -15,6 +15,7 @@ from clients.codec import encode_segment, scaled_size
 from clients.protocol import LabelMaps, Problem, Registered, SegmentAnswer
 from configs.bundle import Bundle
 from load_tests.application import RunningApplication
+from serving.state.averages import Averages
 from tests.application.conftest import FRAMES, HEIGHT, SEGMENT, SMALL, WIDTH, TestCamera, frames
 
 
@@ -22,7 +23,8 @@ def test_a_segment_is_answered_with_what_the_protocol_promises(camera: TestCamer
     answer = SegmentAnswer.model_validate(camera.put(0, SEGMENT, bandwidth=0.5).raise_for_status().json())
     assert (answer.seq, answer.configuration, answer.bundle) == (0, 89, camera.bundle)
     assert answer.embedding is None
-    assert answer.predicted_miou is None
+    assert answer.predicted_miou is not None
+    assert 0 <= answer.predicted_miou <= 1
     assert 0 < answer.cost < 1
     assert sum(answer.class_shares.values()) == pytest.approx(1)
     assert not answer.replayed
@@ -99,11 +101,13 @@ def test_a_stale_segment_changes_nothing(camera: TestCamera) -> None:
 
 
 def test_dropped_segments_are_counted_with_the_next_answer(camera: TestCamera) -> None:
-    camera.put(2, SEGMENT, dropped="0:0,1:89").raise_for_status()
-    camera.put(3, SEGMENT, dropped="0:0,1:89").raise_for_status()
+    averages = Averages().after_drop(0.65, 1.0).after_drop(0.65, 1.0)
+    for seq in (2, 3):
+        answer = camera.put(seq, SEGMENT, dropped="0:0,1:89").raise_for_status().json()
+        averages = averages.after_segment(0.65, answer["cost"], None, 0.65 - answer["predicted_miou"])
     status = camera.status()
     assert (status["segments"], status["dropped"], status["next_seq"]) == (2, 2, 4)
-    assert status["deficit_average"] == pytest.approx(0.65 * (1 - 0.8**2))
+    assert status["deficit_average"] == averages.deficit
 
 
 def test_a_deadline_that_cannot_be_met_is_refused_at_once(camera: TestCamera) -> None:

@@ -7,9 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rl.profiles.miou import frame_miou, overlap
 from rl.vss.datasets import IGNORE, target_sets
 from rl.vss.loss import disagreement, distillation, set_cross_entropy, target_weights
+from serving.miou import frame_miou, overlap
 
 
 def test_one_class_sets_give_weighted_cross_entropy() -> None:

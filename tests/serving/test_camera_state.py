@@ -61,6 +61,7 @@ async def test_beside_the_embedding_a_camera_takes_a_kilobyte_at_most(store: Sta
     third = 1 / 3
     for seq in range(50):
         changes = {"cost": third, "overuse": -third / 7, "deficit": third / 11, "embedding": EMBEDDING}
+        changes |= {"audit_share": 0.02, "audit_map": "x" * 5000}
         await commit(store, camera, 10**15 + seq, dropped=[(10**14 + seq, third)], size=10**6, **changes)
     state = await store._redis.hgetall(camera_key(camera))
     assert len(state.pop("last_embedding")) <= 640

@@ -14,12 +14,12 @@ from clients.protocol import SegmentFormat
 from configs.ladder import Ladder, VariantSpec
 from rl.profiles.clips import Clip
 from rl.profiles.figures import draw_figures, pareto_front
-from rl.profiles.miou import Overlap
 from rl.profiles.outcomes import Profile, SegmentOutcomes
 from rl.profiles.pseudo_labels import LabelCounts
 from rl.profiles.report import FamilyReport, variants_report, with_profile
 from rl.profiles.tables import tables
 from rl.vss.evaluate import VariantFigures
+from serving.miou import Overlap
 
 LADDER = Ladder(
     scales=(1.0, 0.5),

@@ -14,7 +14,6 @@ from clients.luma import INPUT_SIZE
 from clients.protocol import SegmentFormat
 from configs.ladder import CompressionSpace
 from rl.profiles.logits import packed, softmax_error, unpacked
-from rl.profiles.miou import Overlap
 from rl.profiles.outcomes import SegmentOutcomes
 from rl.profiles.sizes import MOTION_BINS, SegmentSizes
 from rl.profiles.store import ProfileError, SizesOrigin, read_sizes, sizes_path, stored_sizes, write_sizes
@@ -25,6 +24,7 @@ from rl.profiles.store_outcomes import (
     stored_outcomes,
     write_outcomes,
 )
+from serving.miou import Overlap
 
 ORIGIN = SizesOrigin(codec=CodecFlags(), space=CompressionSpace(scales=(1.0,), qps=(20, 30)))
 FAMILY = OutcomesOrigin(family="tiny-0123456789ab", frame_stride=2)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rl.profiles.miou import LabelMap, Overlap, class_iou, counted_classes, frame_miou, overlap, segment_miou
+from serving.miou import LabelMap, Overlap, class_iou, counted_classes, frame_miou, overlap, segment_miou
 
 CLASSES = 5
 maps = arrays(np.uint8, (6, 8), elements=st.integers(0, CLASSES - 1))

@@ -1,0 +1,28 @@
+-- Counts an audit's outcome, once, and corrects the average deficit as if it had been known at the commit.
+-- KEYS: camera hash, audits that are asked for. ARGV: seq, measured mIoU, smoothing.
+-- Returns 1, or 0 for an audit that nobody asked for, was counted already, or came too late.
+-- The arithmetic is that of serving/state/averages.py, to the bit.
+local camera, audits, smoothing = KEYS[1], KEYS[2], tonumber(ARGV[3])
+local asked = redis.call('HGET', audits, ARGV[1])
+if not asked then
+  return 0
+end
+redis.call('HDEL', audits, ARGV[1])
+local epoch, updates, target, predicted = string.match(asked, '^(%d+) (%d+) (%S+) (%S*)\n')
+local deficit = tonumber(target) - tonumber(ARGV[2])
+redis.call('HINCRBY', camera, 'audits_done', 1)
+if deficit > 0 then
+  redis.call('HINCRBY', camera, 'audits_failed', 1)
+end
+local state = redis.call('HMGET', camera, 'epoch', 'deficit_updates', 'deficit_average')
+-- Since a new target the average holds nothing of this segment (DESIGN: it starts anew).
+if predicted ~= '' and state[1] == epoch then
+  local weight = smoothing
+  for _ = 1, tonumber(state[2]) - tonumber(updates) do
+    weight = weight * (1 - smoothing)
+    if weight < 1e-30 then break end
+  end
+  redis.call('HSET', camera, 'deficit_average',
+    string.format('%.17g', tonumber(state[3]) + weight * (deficit - tonumber(predicted))))
+end
+return 1

@@ -10,11 +10,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from clients.codec import DecodeLimits, scaled_size
-from clients.protocol import LabelMaps, MaskMode, SegmentAnswer, SegmentFormat, Timings
+from clients.protocol import MaskMode, SegmentAnswer, SegmentFormat
 from configs.bundle import Bundle
 from configs.settings import Settings
 from serving.deployments.variant import SegmentJob
@@ -23,6 +22,7 @@ from serving.ingress.audits import Auditor
 from serving.ingress.dispatch import Dispatcher
 from serving.ingress.fairness import Work
 from serving.ingress.inference import Inference, Inferred
+from serving.ingress.outcome import Outcome, SegmentRequest, audit_map, segment_answer, wanted_masks
 from serving.problems import (
     DeadlinePassed,
     Invalid,
@@ -38,46 +38,6 @@ from serving.state.store import Commit, StateStore
 
 WAIT_STEP_S = 0.05
 BYTES_PER_MEGABYTE = 1e6
-
-
-@dataclass(slots=True)
-class SegmentRequest:
-    """One upload, validated. Times are `time.perf_counter` seconds; bandwidth in megabytes per second.
-    `at_work` says that it has left the queue: from then on it is finished, whoever hangs up."""
-
-    tenant: str
-    camera: str
-    seq: int
-    configuration: int
-    bandwidth: float | None
-    target: float | None
-    deadline_s: float | None
-    masks: MaskMode
-    dropped: tuple[tuple[int, int], ...]
-    body: bytes
-    arrived: float
-    received: float
-    at_work: bool = False
-
-    def remaining_s(self, longest_s: float) -> float:
-        allowed = longest_s if self.deadline_s is None else min(self.deadline_s, longest_s)
-        return allowed - (time.perf_counter() - self.arrived)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a segment, ready to be answered and committed. `aim` is the target that the camera shall
-    choose its next configurations by; `drawn` whether it is audited, None where no audit could be drawn."""
-
-    inferred: Inferred
-    target: float
-    flops: int
-    predicted: float
-    drawn: bool | None
-    aim: float
-    shed: tuple[Literal["label-maps"], ...]
-    state_ms: float
-    queue_ms: float
 
 
 class SegmentService:
@@ -231,39 +191,10 @@ class SegmentService:
         )
         return await self._inference.run(configuration.variant, job, lambda: request.remaining_s(longest))
 
-    def _answer(self, request: SegmentRequest, outcome: Outcome) -> SegmentAnswer:
-        done, inferred = time.perf_counter(), outcome.inferred
-        result, encoding = inferred.segmentation, inferred.encoding
-        names = self._bundle.manifest.classes
-        return SegmentAnswer(
-            seq=request.seq,
-            configuration=request.configuration,
-            bundle=self._bundle.id,
-            embedding=encoding.embedding if encoding.trained else None,
-            predicted_miou=outcome.predicted,
-            cost=self._bundle.costs[request.configuration],
-            class_shares={
-                name: share for name, share in zip(names, result.class_shares, strict=True) if share > 0
-            },
-            timings_ms=Timings(
-                receive=(request.received - request.arrived) * 1e3,
-                state=outcome.state_ms,
-                queue=outcome.queue_ms + max(0.0, inferred.segment_ms - result.busy_ms),
-                decode=result.decode_ms,
-                infer=result.infer_ms,
-                embed=inferred.embed_ms,
-                total=(done - request.arrived) * 1e3,
-            ),
-            masks=None if request.masks == "none" or outcome.shed else result.masks,
-            audit=bool(outcome.drawn),
-            target_miou=outcome.aim,
-            shed=outcome.shed,
-        )
-
     async def _commit(
         self, request: SegmentRequest, segment: SegmentFormat, outcome: Outcome
     ) -> SegmentAnswer:
-        answer, target = self._answer(request, outcome), outcome.target
+        answer, target = segment_answer(self._bundle, request, outcome), outcome.target
         if request.remaining_s(self._settings.answer_timeout_s) <= 0:
             raise DeadlinePassed("The segment was ready only after its deadline and was not counted.")
         allowed = None if request.bandwidth is None else request.bandwidth * segment.seconds
@@ -283,7 +214,7 @@ class SegmentService:
             embedding=answer.embedding,
             dropped=[(seq, self._bundle.costs[index]) for seq, index in request.dropped],
             audit_share=None if outcome.drawn is None else self._auditor.options.share,
-            audit_map=self._audit_map(request, outcome) if outcome.drawn else None,
+            audit_map=audit_map(self._bundle, request, outcome) if outcome.drawn else None,
         )
         done = await self._store.commit(request.camera, commit)
         if done.past_hours:  # once an hour and camera, and nothing that an answer waits for
@@ -297,21 +228,6 @@ class SegmentService:
         self._refuse_unless_claimed(done.verdict, request, done.answer)
         raise Invalid(f"The segment's state is {done.verdict}.")
 
-    def _audit_map(self, request: SegmentRequest, outcome: Outcome) -> str:
-        """What an audit of this segment is held against: variant, confidence, the last frame's label map."""
-        masks, encoding = outcome.inferred.segmentation.masks, outcome.inferred.encoding
-        assert masks is not None
-        last = masks if masks.frames == 1 else LabelMaps.pack(masks.unpack()[-1:])
-        variant = self._bundle.ladder[request.configuration].variant
-        return f"{variant} {encoding.confidence:.17g}\n{last.model_dump_json()}"
-
     async def _fold(self, tenant: str, camera: str) -> None:
         with suppress(StateUnavailable):  # the next hour, or whoever reads the usage, folds it then
             await self._store.usage.fold(tenant, camera)
-
-
-def wanted_masks(asked: MaskMode, level: BrownOut, audited: bool) -> MaskMode:
-    """Which label maps a variant makes: what the camera asked for unless under pressure, and the last frame's
-    where the segment is audited."""
-    masks: MaskMode = "none" if level >= BrownOut.LABEL_MAPS else asked
-    return "last" if audited and masks == "none" else masks

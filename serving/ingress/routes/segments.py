@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 
 from clients.protocol import SEGMENT_TYPE, SegmentAnswer
 from serving.ingress.body import read_body
+from serving.ingress.outcome import SegmentRequest
 from serving.ingress.query import (
     BandwidthQuery,
     BundleQuery,
@@ -23,7 +24,6 @@ from serving.ingress.query import (
     parse_dropped,
 )
 from serving.ingress.routes.refusals import refusals
-from serving.ingress.segments import SegmentRequest
 from serving.ingress.services import CameraPrincipal, TheServices
 from serving.problems import Invalid, WrongBundle, WrongMediaType
 

@@ -1,0 +1,99 @@
+"""A segment on its way: what a request asks for, what became of it, and the answer that this makes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from clients.protocol import LabelMaps, MaskMode, SegmentAnswer, Timings
+from configs.bundle import Bundle
+from serving.ingress.admission import BrownOut
+from serving.ingress.inference import Inferred
+
+
+@dataclass(slots=True)
+class SegmentRequest:
+    """One upload, validated. Times are `time.perf_counter` seconds; bandwidth in megabytes per second.
+    `at_work` says that it has left the queue: from then on it is finished, whoever hangs up."""
+
+    tenant: str
+    camera: str
+    seq: int
+    configuration: int
+    bandwidth: float | None
+    target: float | None
+    deadline_s: float | None
+    masks: MaskMode
+    dropped: tuple[tuple[int, int], ...]
+    body: bytes
+    arrived: float
+    received: float
+    at_work: bool = False
+
+    def remaining_s(self, longest_s: float) -> float:
+        allowed = longest_s if self.deadline_s is None else min(self.deadline_s, longest_s)
+        return allowed - (time.perf_counter() - self.arrived)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a segment, ready to be answered and committed. `aim` is the target that the camera shall
+    choose its next configurations by; `drawn` whether it is audited, None where no audit could be drawn."""
+
+    inferred: Inferred
+    target: float
+    flops: int
+    predicted: float
+    drawn: bool | None
+    aim: float
+    shed: tuple[Literal["label-maps"], ...]
+    state_ms: float
+    queue_ms: float
+
+
+def segment_answer(bundle: Bundle, request: SegmentRequest, outcome: Outcome) -> SegmentAnswer:
+    """The answer as it is stored and given; its total ends here, before the commit."""
+    done, inferred = time.perf_counter(), outcome.inferred
+    result, encoding = inferred.segmentation, inferred.encoding
+    names = bundle.manifest.classes
+    return SegmentAnswer(
+        seq=request.seq,
+        configuration=request.configuration,
+        bundle=bundle.id,
+        embedding=encoding.embedding if encoding.trained else None,
+        predicted_miou=outcome.predicted,
+        cost=bundle.costs[request.configuration],
+        class_shares={
+            name: share for name, share in zip(names, result.class_shares, strict=True) if share > 0
+        },
+        timings_ms=Timings(
+            receive=(request.received - request.arrived) * 1e3,
+            state=outcome.state_ms,
+            queue=outcome.queue_ms + max(0.0, inferred.segment_ms - result.busy_ms),
+            decode=result.decode_ms,
+            infer=result.infer_ms,
+            embed=inferred.embed_ms,
+            total=(done - request.arrived) * 1e3,
+        ),
+        masks=None if request.masks == "none" or outcome.shed else result.masks,
+        audit=bool(outcome.drawn),
+        target_miou=outcome.aim,
+        shed=outcome.shed,
+    )
+
+
+def audit_map(bundle: Bundle, request: SegmentRequest, outcome: Outcome) -> str:
+    """What an audit of this segment is held against: variant, confidence, the last frame's label map."""
+    masks, encoding = outcome.inferred.segmentation.masks, outcome.inferred.encoding
+    assert masks is not None
+    last = masks if masks.frames == 1 else LabelMaps.pack(masks.unpack()[-1:])
+    variant = bundle.ladder[request.configuration].variant
+    return f"{variant} {encoding.confidence:.17g}\n{last.model_dump_json()}"
+
+
+def wanted_masks(asked: MaskMode, level: BrownOut, audited: bool) -> MaskMode:
+    """Which label maps a variant makes: what the camera asked for unless under pressure, and the last frame's
+    where the segment is audited."""
+    masks: MaskMode = "none" if level >= BrownOut.LABEL_MAPS else asked
+    return "last" if audited and masks == "none" else masks

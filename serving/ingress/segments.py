@@ -162,7 +162,7 @@ class SegmentService:
                 masks = wanted_masks(request.masks, level, bool(drawn))
                 inferred = await self._infer(request, segment, masks)
                 self._times.observe(configuration.variant, flops, time.perf_counter() - started)
-        except (DeadlinePassed, Overloaded, Overtaken):
+        except (DeadlinePassed, Overloaded, Overtaken, asyncio.CancelledError):
             await self._quotas.give_back(request.tenant, amounts)
             raise
         outcome = Outcome(

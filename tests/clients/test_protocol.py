@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pydantic import BaseModel
 
+from clients.administration import LimitsPatch
 from clients.protocol import CameraPatch, LabelMaps, Problem, Registration, SegmentAnswer
+from clients.usage import UsageReport
 
 shapes = st.tuples(st.integers(1, 5), st.integers(1, 12), st.integers(1, 12))
 
@@ -26,7 +28,9 @@ def test_label_maps_of_another_size_are_refused() -> None:
         packed.model_copy(update={"frames": 3}).unpack()
 
 
-@pytest.mark.parametrize("message", [Registration, CameraPatch, SegmentAnswer, Problem])
+@pytest.mark.parametrize(
+    "message", [Registration, CameraPatch, SegmentAnswer, Problem, LimitsPatch, UsageReport]
+)
 def test_the_examples_in_the_interfaces_description_are_valid(message: type[BaseModel]) -> None:
     (example,) = message.model_json_schema()["examples"]
     message.model_validate(example)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from rl.adapter.play import Pair, Results
-from rl.profiles.miou import Floats
+from serving.miou import Floats
 
 DRAWS = 2000
 LEVEL = 0.95

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from clients.state import NONE, SeenStates
 from rl.adapter.replay import Replay
-from rl.profiles.miou import Floats
+from serving.miou import Floats
 from serving.reward import MovingAverages, Segments
 
 Rows = NDArray[np.int64]

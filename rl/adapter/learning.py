@@ -19,7 +19,7 @@ from rl.adapter.network import NEVER, ActorNetwork
 from rl.adapter.policies import Optimal
 from rl.adapter.recipe import AdapterRecipe
 from rl.adapter.replay import Replay
-from rl.profiles.miou import Floats
+from serving.miou import Floats
 from serving.reward import Segments, reward
 
 Progress = Callable[[str, int, dict[str, float]], None]

@@ -13,7 +13,7 @@ from rl.adapter.network import ActorNetwork, PartsNetwork
 from rl.adapter.policies import estimated, search
 from rl.adapter.replay import Replay
 from rl.profiles.choice import Known
-from rl.profiles.miou import Floats
+from serving.miou import Floats
 from serving.performance.network import EMBEDDING, PerformanceEncoder
 
 

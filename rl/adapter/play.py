@@ -13,7 +13,7 @@ from rl.adapter.fleet import Fleet, Lags
 from rl.adapter.policies import Policy
 from rl.adapter.replay import Replay
 from rl.profiles.choice import optimal
-from rl.profiles.miou import Floats
+from serving.miou import Floats
 
 PROMPT = Lags()
 """Every answer is there when the next segment is chosen for: the paper's setting."""

@@ -14,7 +14,7 @@ import numpy as np
 from rl.adapter.fleet import Cameras, Rows
 from rl.adapter.replay import Replay
 from rl.profiles.choice import Choice, Known, first, optimal
-from rl.profiles.miou import Floats
+from serving.miou import Floats
 
 PERIOD = 40.0
 """Seconds between two profiles (paper, 4.1.3)."""

@@ -22,9 +22,9 @@ from configs.ladder import Ladder
 from configs.timing import TIMINGS, SegmentTiming
 from rl.profiles.choice import Known
 from rl.profiles.index import ClipIndex
-from rl.profiles.miou import Floats, Overlap, frame_miou
 from rl.profiles.store import ProfileError, SizesOrigin, read_row, read_sizes, sizes_path
 from rl.profiles.store_outcomes import OutcomesOrigin
+from serving.miou import Floats, Overlap, frame_miou
 
 Names = NDArray[np.str_]
 

@@ -20,8 +20,8 @@ from rl.adapter.network import PartsNetwork
 from rl.adapter.policies import Optimal
 from rl.adapter.recipe import AdapterRecipe
 from rl.adapter.replay import Replay
-from rl.profiles.miou import Floats
 from rl.profiles.store import SizesOrigin, read_sizes, sizes_path
+from serving.miou import Floats
 from serving.performance.network import INPUT_SIZE
 
 RANDOM_SHARE = 0.3

@@ -31,7 +31,7 @@ class BrownOut(IntEnum):
 
 
 class BrownOutThresholds(BaseModel):
-    """Seconds that all accepted work would still take, from which on something is left out."""
+    """Seconds that all waiting segments would take, from which on something is left out."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -92,9 +92,10 @@ class ServiceTimes:
         return seconds * flops / size
 
 
-def backlog_s(running: Iterable[Work], waiting: Iterable[Work], lanes: int) -> float:
-    """Seconds that everything accepted would still take: what runs is half done on average."""
-    return (sum(w.service_s for w in running) / 2 + sum(w.service_s for w in waiting)) / lanes
+def backlog_s(waiting: Iterable[Work], lanes: int) -> float:
+    """Seconds that everything that waits would take. What runs is no pressure, however slow it is: where
+    nobody waits, nobody gains by what is left out."""
+    return sum(work.service_s for work in waiting) / lanes
 
 
 def decide(
@@ -111,7 +112,7 @@ def decide(
     if expected > remaining:
         reason = f"answering is expected to take {expected:.2f} s and {max(0.0, remaining):.2f} s are left"
         return Admission(False, expected, reason, max(0.0, expected - remaining))
-    backlog = backlog_s(running, waiting, options.lanes)
+    backlog = backlog_s(waiting, options.lanes)
     if options.brown_out_s.level(backlog) >= BrownOut.SHARES and over_share(work, waiting):
         reason = "the server is under pressure and this tenant's waiting segments are more than its share"
         return Admission(False, expected, reason, max(0.0, backlog - options.brown_out_s.shares))

@@ -28,7 +28,7 @@ class Dispatcher:
 
     def brown_out(self) -> BrownOut:
         """What is to be left out just now."""
-        return self._options.brown_out_s.level(backlog_s(self._running, self._queue, self._options.lanes))
+        return self._options.brown_out_s.level(backlog_s(self._queue, self._options.lanes))
 
     @property
     def idle(self) -> bool:

@@ -12,6 +12,7 @@ from ray.exceptions import RayActorError, RayError
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from configs.ladder import Configuration
 from serving.deployments.encoder import Encoding
 from serving.deployments.variant import Refusal, Segmentation, SegmentJob
 from serving.problems import DeadlinePassed, Overloaded, Undecodable
@@ -33,13 +34,17 @@ class Inference:
     def __init__(self, variants: Sequence[DeploymentHandle[Any]], encoder: DeploymentHandle[Any]) -> None:
         self._variants, self._encoder = variants, encoder
 
-    async def run(self, variant: int, job: SegmentJob, remaining_s: Callable[[], float]) -> Inferred:
+    async def run(
+        self, configuration: Configuration, job: SegmentJob, remaining_s: Callable[[], float]
+    ) -> Inferred:
         """Segments and embeds. Raises `Undecodable`, `DeadlinePassed` and `Overloaded`."""
         started = time.perf_counter()
-        segmentation = await self.segment(variant, job, remaining_s)
+        segmentation = await self.segment(configuration.variant, job, remaining_s)
         segmented = time.perf_counter()
         encoding = await _answer(
-            self._encoder.encode.remote(segmentation.logits), remaining_s(), "performance encoder"
+            self._encoder.encode.remote(segmentation.logits, configuration.index),
+            remaining_s(),
+            "performance encoder",
         )
         assert isinstance(encoding, Encoding)
         done = time.perf_counter()

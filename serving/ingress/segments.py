@@ -16,6 +16,7 @@ from clients.codec import DecodeLimits, scaled_size
 from clients.protocol import MaskMode, SegmentAnswer, SegmentFormat
 from configs.bundle import Bundle
 from configs.settings import Settings
+from serving.deployments.encoder import Encoding
 from serving.deployments.variant import SegmentJob
 from serving.ingress.admission import BrownOut, ServiceTimes
 from serving.ingress.audits import Auditor
@@ -169,7 +170,7 @@ class SegmentService:
             inferred=inferred,
             target=target,
             flops=flops,
-            predicted=await self._auditor.predict(configuration.variant, inferred.encoding.confidence),
+            predicted=await self._predict(configuration.variant, inferred.encoding),
             drawn=drawn,
             # below the camera's own only under pressure, and by no more than its tenant consents to
             aim=max(0.0, target - limits.lenience) if level >= BrownOut.TARGETS else target,
@@ -189,7 +190,13 @@ class SegmentService:
             masks=masks,
             expires_at=time.time() + request.remaining_s(longest),
         )
-        return await self._inference.run(configuration.variant, job, lambda: request.remaining_s(longest))
+        return await self._inference.run(configuration, job, lambda: request.remaining_s(longest))
+
+    async def _predict(self, variant: int, encoding: Encoding) -> float:
+        """The mIoU to expect: the accuracy head's, or as audits calibrate confidence where there is none."""
+        if encoding.accuracy is not None:
+            return encoding.accuracy[1]
+        return await self._auditor.predict(variant, encoding.confidence)
 
     async def _commit(
         self, request: SegmentRequest, segment: SegmentFormat, outcome: Outcome

@@ -21,11 +21,11 @@ from configs.ladder import Configuration, load_ladder
 from configs.timing import TIMINGS
 from rl.adapter.replay import Replay, load_replay
 from rl.profiles.index import ClipIndex, IndexedClip, Split
-from rl.profiles.miou import Overlap
 from rl.profiles.outcomes import SegmentOutcomes
 from rl.profiles.sizes import MOTION_BINS, SegmentSizes
 from rl.profiles.store import SizesOrigin, sizes_path, write_sizes
 from rl.profiles.store_outcomes import OutcomesOrigin, outcomes_path, write_outcomes
+from serving.miou import Overlap
 
 STRIDE = 5
 CLASSES = 4

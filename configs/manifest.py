@@ -37,6 +37,12 @@ class SafetensorsVariant(_Entry):
 
     format: Literal["safetensors"] = "safetensors"
     channels: dict[str, int] = Field(description="channels of every group after physical removal")
+    certainty: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="what a class needs to be in a frame (`serving.vss.certainty`)",
+    )
 
 
 class OnnxVariant(_Entry):

@@ -51,18 +51,21 @@ def _fields(
         "classes": STREET_CLASSES,
         "codec": CodecFlags().model_dump(),
         "architecture": recipe.architecture.model_dump(),
-        "variants": [_variant(number, network, row, ladder) for number, (network, row) in variants],
+        "variants": [_variant(number, network, row, recipe, ladder) for number, (network, row) in variants],
         "figures": {"processor": describe_processor(), "variants": [row.model_dump() for row in figures]},
     }
 
 
-def _variant(number: int, network: PSPNet, row: VariantFigures, ladder: Ladder) -> SafetensorsVariant:
+def _variant(
+    number: int, network: PSPNet, row: VariantFigures, recipe: FamilyRecipe, ladder: Ladder
+) -> SafetensorsVariant:
     sizes = [scaled_size(*FRAME_SIZE, scale) for scale in ladder.scales]
     return SafetensorsVariant(
         name=row.name,
         sparsity=row.sparsity,
         weights=weights_file(number),
         channels=network.channels,
+        certainty=recipe.certainty.get(number, 0.0),
         parameters=row.parameters,
         flops=tuple(count_flops(network.architecture, network.channels, size) for size in sizes),
     )

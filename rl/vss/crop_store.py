@@ -8,7 +8,7 @@ crops as a camera sends them, and learn what variant 0 says of the same crops wh
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -62,15 +62,21 @@ class CropStore:
 
 
 def stored_crops(
-    data: TrainingData, recipe: FamilyRecipe, teacher: Network, teacher_id: str, directory: Path
+    data: Callable[[], TrainingData], recipe: FamilyRecipe, teacher: Network, teacher_id: str, directory: Path
 ) -> CropStore:
-    """The crops in `directory`, made first where they are not whole or another teacher's."""
+    """The crops in `directory`, made first where they are not whole or another teacher's; `data` is read only
+    then."""
     done = directory / DONE
-    wanted = {"crops": recipe.pruning.crops, "crop": list(recipe.crop), "teacher": teacher_id}
+    wanted = {
+        "crops": recipe.pruning.crops,
+        "crop": list(recipe.crop),
+        "seed": recipe.seed,
+        "teacher": teacher_id,
+    }
     if not done.exists() or json.loads(done.read_text()) != wanted:
         directory.mkdir(parents=True, exist_ok=True)
         done.unlink(missing_ok=True)
-        _make(data, recipe, teacher, directory)
+        _make(data(), recipe, teacher, directory)
         done.write_text(json.dumps(wanted))
     return CropStore(directory)
 

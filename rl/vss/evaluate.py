@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -133,16 +133,21 @@ def milliseconds_a_frame(networks: Sequence[AnyNetwork]) -> list[float]:
 def measure_family(
     networks: Sequence[PSPNet],
     specs: Sequence[VariantSpec],
+    certainty: Mapping[int, float],
     camvid: Sequence[LabelledImage],
     streets: Sequence[LabelledImage],
 ) -> list[VariantFigures]:
-    """Every figure of every variant on these images; accuracy is None where there are none."""
+    """Every figure of every variant on these images, as it will be served; accuracy is None where there are
+    none. `certainty` is what classes need to be in a frame, by variant."""
     sizes = [
         (count_parameters(network), count_flops(network.architecture, network.channels, FRAME_SIZE))
         for network in networks
     ]
     threads = torch.get_num_threads()
-    served = [ready(copy.deepcopy(network), REFERENCE, threads) for network in networks]
+    served = [
+        ready(copy.deepcopy(network), REFERENCE, threads, certainty.get(number, 0.0))
+        for number, network in enumerate(networks)
+    ]
     return _figures(served, specs, sizes, camvid, streets)
 
 

@@ -207,7 +207,7 @@ def _crops_for_pruning(recipe: FamilyRecipe, data: FamilyData, dense: PSPNet, di
     unframed.load_state_dict(dense.state_dict())
     teacher = ready(unframed, REFERENCE, torch.get_num_threads())
     teacher_id = sha256(directory / weights_file(0))
-    return stored_crops(data.with_unlabelled, recipe, teacher, teacher_id, directory / "crops")
+    return stored_crops(lambda: data.with_unlabelled, recipe, teacher, teacher_id, directory / "crops")
 
 
 def begin(recipe: FamilyRecipe, start: PSPNet | None) -> PSPNet:
@@ -282,6 +282,6 @@ def measured(
     newest = max(path.stat().st_mtime for path in directory.glob(weights_file("*")))
     if file.exists() and file.stat().st_mtime >= newest:
         return table.validate_json(file.read_bytes())
-    figures = measure_family(networks, specs, data.camvid_test, data.streets_test)
+    figures = measure_family(networks, specs, data.recipe.certainty, data.camvid_test, data.streets_test)
     file.write_bytes(table.dump_json(figures, indent=1))
     return figures

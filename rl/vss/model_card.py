@@ -10,6 +10,7 @@ from rl.vss.annotations import annotated_clips
 from rl.vss.evaluate import CAMVID_SIZE, VariantFigures, accuracy
 from rl.vss.recipe import FamilyRecipe
 from rl.vss.sources import Source
+from serving.vss.certainty import SURE_SHARE
 
 CARD = "README.md"
 
@@ -93,6 +94,11 @@ the pruned ones what variant 0 says, and variant 0, beside labels and its own ea
 ones say together.
 """
 
+_CERTAIN = """
+Variant {number}: classes of whose pixels fewer than {share:.0%} have a probability of {certainty} are not in
+a frame.
+"""
+
 _ANNOTATED = """\
 - **Polygons drawn for this project** on frames of {count} of the clips (`configs/recipes/annotations`), our
   own work, in place of pseudo-labels there: above all views from bridges and roofs, where these fail.
@@ -146,6 +152,8 @@ def _made(recipe: FamilyRecipe, origin: Origin) -> str:
         crops=recipe.pruning.crops,
         mutual=recipe.mutual.dense.steps if recipe.mutual else 0,
     )
+    for number, certainty in recipe.certainty.items():
+        text += _CERTAIN.format(share=SURE_SHARE, certainty=certainty, number=number)
     return textwrap.fill(" ".join(text.split()), 110)
 
 

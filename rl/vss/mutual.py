@@ -28,6 +28,7 @@ from rl.vss.trainer import (
     settle,
 )
 from rl.vss.training_log import TrainingLog
+from serving.vss.certainty import without_doubtful
 from serving.vss.pspnet import PSPNet
 
 
@@ -75,7 +76,7 @@ def learn_mutually(
     with TrainingLog(directory / "log.jsonl", "all variants: mutual", steps, recipe.batch, dense.step) as log:
         batches = crops.batches(recipe, range(dense.step, steps), beside=False)
         for batch in batches:
-            losses = _losses(learners, batch, mutual)
+            losses = _losses(learners, batch, recipe, mutual)
             for learner, loss in zip(learners, losses, strict=True):
                 learner.state.descend(loss)
             done = dense.step == steps
@@ -86,7 +87,7 @@ def learn_mutually(
     return [_average(learner.state).eval().cpu() for learner in learners]
 
 
-def _losses(learners: Sequence[_Learner], batch: Batch, mutual: Mutual) -> list[Tensor]:
+def _losses(learners: Sequence[_Learner], batch: Batch, recipe: FamilyRecipe, mutual: Mutual) -> list[Tensor]:
     """The loss of every variant. Pruned variants see crops as cameras send them; variant 0 sees most of them
     as sharp as they were, since its answer to those is what the others are held to."""
     size, sharp = batch.soft.shape[-2:], round(mutual.clean_share * len(batch.images))
@@ -98,7 +99,9 @@ def _losses(learners: Sequence[_Learner], batch: Batch, mutual: Mutual) -> list[
     together = torch.stack(said[1:]).mean(0)
     dense = learners[0].objective
     losses = [dense.labelled(answers[0], batch) + mutual.pull * dense.towards(answers[0], together)]
-    held = batch._replace(soft=said[0])
+    certainty = recipe.certainty.get(0)
+    reference = without_doubtful(answers[0].detach(), certainty).softmax(1) if certainty else said[0]
+    held = batch._replace(soft=reference)
     return losses + [
         learner.objective.labelled(answer, held)
         for learner, answer in zip(learners[1:], answers[1:], strict=True)

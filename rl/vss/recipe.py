@@ -170,6 +170,11 @@ class FamilyRecipe(Recipe):
     dense: Schedule = Field(description="variant 0")
     pruning: Pruning
     mutual: Mutual | None = Field(default=None, description="without it, pruning is the end")
+    certainty: dict[int, Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default={},
+        description="by variant: classes that it is nowhere so sure of in a frame are not in it "
+        "(`serving.vss.certainty`)",
+    )
     seed: int = 0
     compile: bool = Field(
         default=True,

@@ -21,11 +21,12 @@ def load_variant(bundle: Bundle, variant: int, threads: int = 1, hardware: Hardw
     entry = bundle.variant(variant)
     if isinstance(entry, OnnxVariant):
         return OnnxNetwork(bundle.path(entry.weights), len(bundle.manifest.classes), threads)
-    return ready(load_network(bundle, variant), hardware or choose_hardware(), threads)
+    return ready(load_network(bundle, variant), hardware or choose_hardware(), threads, entry.certainty)
 
 
-def ready(network: PSPNet, hardware: Hardware, threads: int) -> Network:
-    """A network of ours in the runtime that is fastest there. Takes the network over."""
+def ready(network: PSPNet, hardware: Hardware, threads: int, certainty: float = 0.0) -> Network:
+    """A network of ours in the runtime that is fastest there, without the classes that it is less sure of
+    (`serving.vss.certainty`). Takes the network over."""
     if hardware.device == "cpu":
-        return OpenVinoNetwork(network, hardware, threads)
-    return TorchNetwork(network, hardware)
+        return OpenVinoNetwork(network, hardware, threads, certainty)
+    return TorchNetwork(network, hardware, certainty)

@@ -16,6 +16,7 @@ from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from openvino.preprocess import PrePostProcessor
 from torch import Tensor, nn
 
+from serving.vss.certainty import without_doubtful
 from serving.vss.folding import fold_batch_norms
 from serving.vss.framing import framed
 from serving.vss.hardware import Hardware
@@ -34,10 +35,10 @@ class OpenVinoNetwork:
     device = "cpu"
     dtype = torch.float32  # of images and logits, whatever it computes in
 
-    def __init__(self, network: PSPNet, hardware: Hardware, threads: int) -> None:
+    def __init__(self, network: PSPNet, hardware: Hardware, threads: int, certainty: float = 0.0) -> None:
         self.classes = network.architecture.classes
         self.runs_on = f"OpenVINO with {threads} threads on {hardware.reason}"
-        self._network = _Framed(fold_batch_norms(network).requires_grad_(False))
+        self._network = _Served(fold_batch_norms(network).requires_grad_(False), certainty)
         self._options = {
             "INFERENCE_PRECISION_HINT": "bf16" if hardware.dtype == torch.bfloat16 else "f32",
             "INFERENCE_NUM_THREADS": threads,
@@ -68,19 +69,19 @@ class OpenVinoNetwork:
         return self._compiled[shape]
 
 
-class _Framed(nn.Module):
+class _Served(nn.Module):
     """Frames of any size in, logits out."""
 
-    def __init__(self, network: PSPNet) -> None:
+    def __init__(self, network: PSPNet, certainty: float) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.certainty = network, certainty
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(framed(images, self.network.architecture.pixels))
-        return logits
+        return without_doubtful(logits, self.certainty) if self.certainty else logits
 
 
-def _converted(network: _Framed, shape: Shape) -> openvino.Model:
+def _converted(network: _Served, shape: Shape) -> openvino.Model:
     """The network for frames (N, H, W, 3) of this shape.
 
     Not by `openvino.convert_model`, which reports its use to Intel unless the user has forbidden it.

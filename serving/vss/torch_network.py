@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from serving.vss.certainty import without_doubtful
 from serving.vss.folding import fold_batch_norms
 from serving.vss.framing import framed
 from serving.vss.hardware import Hardware
@@ -14,8 +15,9 @@ from serving.vss.pspnet import PSPNet
 class TorchNetwork:
     """A PSPNet as the engine runs it. Takes the network over: it is folded and converted in place."""
 
-    def __init__(self, network: PSPNet, hardware: Hardware) -> None:
+    def __init__(self, network: PSPNet, hardware: Hardware, certainty: float = 0.0) -> None:
         self.classes, self._pixels = network.architecture.classes, network.architecture.pixels
+        self._certainty = certainty
         self.device, self.dtype = hardware.device, hardware.dtype
         self.runs_on = f"PyTorch on {hardware.reason}"
         folded = fold_batch_norms(network).to(hardware.device, hardware.dtype)
@@ -23,4 +25,4 @@ class TorchNetwork:
 
     def __call__(self, images: Tensor) -> Tensor:
         logits: Tensor = self._network(framed(images, self._pixels))
-        return logits
+        return without_doubtful(logits, self._certainty) if self._certainty else logits

@@ -43,14 +43,14 @@ def recipe(small_recipe: FamilyRecipe) -> FamilyRecipe:
 
 @pytest.fixture
 def store(recipe: FamilyRecipe, made_up_data: TrainingData, tmp_path: Path) -> CropStore:
-    return stored_crops(made_up_data, recipe, RedOrBlue(), "one", tmp_path)
+    return stored_crops(lambda: made_up_data, recipe, RedOrBlue(), "one", tmp_path)
 
 
 def test_variant_0_is_asked_about_clean_crops(
     recipe: FamilyRecipe, made_up_data: TrainingData, tmp_path: Path
 ) -> None:
     teacher = RedOrBlue()
-    stored_crops(made_up_data, recipe, teacher, "one", tmp_path)
+    stored_crops(lambda: made_up_data, recipe, teacher, "one", tmp_path)
     different = recipe.model_copy(update={"seed": recipe.seed + SEED})
     made = list(made_up_data.batches(different, range(3), beside=False))
     for asked, batch in zip(teacher.seen, made, strict=True):
@@ -92,14 +92,14 @@ def test_whole_stores_of_one_teacher_are_not_made_again(
     store: CropStore, recipe: FamilyRecipe, made_up_data: TrainingData, tmp_path: Path
 ) -> None:
     idle, asked = RedOrBlue(), RedOrBlue()
-    stored_crops(made_up_data, recipe, idle, "one", tmp_path)
+    stored_crops(lambda: made_up_data, recipe, idle, "one", tmp_path)
     assert not idle.seen
     (tmp_path / "done.json").unlink()
-    again = stored_crops(made_up_data, recipe, asked, "one", tmp_path)
+    again = stored_crops(lambda: made_up_data, recipe, asked, "one", tmp_path)
     assert asked.seen
     assert all(np.array_equal(a, b) for a, b in zip(again._parts, store._parts, strict=True))
     another = RedOrBlue()
-    stored_crops(made_up_data, recipe, another, "another", tmp_path)
+    stored_crops(lambda: made_up_data, recipe, another, "another", tmp_path)
     assert another.seen
 
 

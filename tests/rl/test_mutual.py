@@ -39,7 +39,7 @@ def crops(
         update={"pruning": small_recipe.pruning.model_copy(update={"crops": 16})}
     )
     teacher = TorchNetwork(PSPNet(recipe.architecture).eval(), REFERENCE)
-    return stored_crops(made_up_data, recipe, teacher, "untrained", tmp_path / "crops")
+    return stored_crops(lambda: made_up_data, recipe, teacher, "untrained", tmp_path / "crops")
 
 
 def _learn(

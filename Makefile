@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 VIDEO ?=
 SEGMENTS ?= 20
+PARALLEL := --numprocesses logical --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast check format lock table clean
@@ -27,10 +28,10 @@ demo: setup ## start the application and stream a scene (and VIDEO=path); writes
 	@$(BIN)/python -m load_tests.demo --segments $(SEGMENTS) $(if $(VIDEO),--video "$(VIDEO)")
 
 test: check ## all tests, lint and types
-	@$(BIN)/pytest -q
+	@$(BIN)/pytest -q $(PARALLEL)
 
 test-fast: setup ## the tests that need no whole application and no whole family
-	@$(BIN)/pytest -q -m "not slow"
+	@$(BIN)/pytest -q -m "not slow" $(PARALLEL)
 
 check: setup ## lint, format and types
 	@$(BIN)/ruff check .

@@ -179,7 +179,7 @@ def train_family(
             crops = crops or _crops_for_pruning(recipe, data, networks[0], directory)
             run = TrainingRun(recipe, crops, data.validate, directory / f"variant{number}")
             if number < len(kept) and going_on[number]:
-                network = kept[number] if recipe.mutual else run.finetune(kept[number])
+                network = run.refine(kept[number], number)
             else:
                 network = run.prune(networks[-1], plan)
             save_network(network, file)
@@ -205,7 +205,7 @@ def _crops_for_pruning(recipe: FamilyRecipe, data: FamilyData, dense: PSPNet, di
     must be what it says at the size that the others see it at."""
     unframed = PSPNet(dense.architecture.model_copy(update={"pixels": None})).eval()
     unframed.load_state_dict(dense.state_dict())
-    teacher = ready(unframed, REFERENCE, torch.get_num_threads())
+    teacher = ready(unframed, REFERENCE, torch.get_num_threads(), recipe.certainty.get(0, 0.0))
     teacher_id = sha256(directory / weights_file(0))
     return stored_crops(lambda: data.with_unlabelled, recipe, teacher, teacher_id, directory / "crops")
 
@@ -250,6 +250,15 @@ class TrainingRun:
         """A pruned network, trained with the channels that it has."""
         pruning = self.recipe.pruning
         return self._train(copy.deepcopy(pruned), pruning.finetune, pruning.losses, "finetune", self.validate)
+
+    def refine(self, pruned: PSPNet, number: int) -> PSPNet:
+        """Variant `number` of an earlier family, trained on where the recipe says so."""
+        pruning = self.recipe.pruning
+        schedule = pruning.refine.get(number)
+        if schedule is None:
+            return pruned
+        network = copy.deepcopy(pruned)
+        return self._train(network, schedule, pruning.losses, "refine", self.validate)
 
     def _train(
         self,

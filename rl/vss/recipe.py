@@ -114,6 +114,9 @@ class Pruning(Recipe):
 
     anneal: Schedule
     finetune: Schedule
+    refine: dict[int, Schedule] = Field(
+        default={}, description="by variant: how one that is kept from an earlier bundle learns on by itself"
+    )
     temperature: tuple[float, float] = (1.0, 0.001)
     losses: Losses = Losses()
     crops: int = Field(gt=0, description="finished crops with variant 0's answers, which all variants share")

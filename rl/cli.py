@@ -12,6 +12,7 @@ from rl.adapter.cli import add_adapter, evaluate_adapter, train_encoder, train_p
 from rl.arguments import BundleFolder, Data, IndexFile, ProfileFolder, RecipeFile, told_in_one_line
 from rl.bitrate.cli import (
     add_bitrate_estimators,
+    compare_generated_scenes,
     evaluate_bitrate_estimator,
     evaluate_bitrate_folds,
     evaluate_camera_overhead,
@@ -131,6 +132,10 @@ def evaluate_segmentation_family(
     figures: Annotated[
         Path | None, typer.Option(file_okay=False, help="also draw figures and pictures into this folder")
     ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="also write all tables, with the figures, as Markdown"),
+    ] = None,
 ) -> None:
     """Cost, speed on this machine, accuracy of all variants of a bundle, and the ladder on any videos."""
     from rich.console import Console
@@ -138,11 +143,14 @@ def evaluate_segmentation_family(
     from clients.errors import SourceError
     from configs.bundle import Bundle, BundleError
     from rl.profiles.evaluation import evaluate_family
+    from rl.profiles.page import write_page
     from rl.profiles.tables import tables
 
     console = Console()
     if figures is not None and clips is None:
         raise typer.BadParameter("figures show clips: give --clips too")
+    if page is not None and figures is None:
+        raise typer.BadParameter("the page shows the figures: give --figures too")
     try:
         report = evaluate_family(Bundle.load(bundle), data, clips, segments, frame_stride, figures, console)
     except (BundleError, SourceError) as error:
@@ -150,6 +158,10 @@ def evaluate_segmentation_family(
     console.print(tables(report))
     if json is not None:
         json.write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    if page is not None and figures is not None:
+        parts = ["penance-evaluate family", *(["--data DATA"] if data else []), "--clips CLIPS"]
+        parts += [f"--segments {segments}"] if segments else []
+        write_page(report, " ".join([*parts, f"--frame-stride {frame_stride}"]), figures, page)
 
 
 @train.command("chain")
@@ -206,6 +218,7 @@ train.command("add-bitrate")(add_bitrate_estimators)
 evaluate.command("bitrate")(evaluate_bitrate_estimator)
 evaluate.command("bitrate-folds")(evaluate_bitrate_folds)
 evaluate.command("overhead")(evaluate_camera_overhead)
+evaluate.command("likeness")(compare_generated_scenes)
 train.command("encoder")(train_encoder)
 train.command("adapter")(train_policy)
 train.command("add-adapter")(add_adapter)

@@ -136,6 +136,34 @@ def evaluate_bitrate_folds(
         write_figures(json, figures)
 
 
+def compare_generated_scenes(
+    profile: ProfileFolder,
+    index: IndexFile,
+    timing: Timing = "1s-15fps",
+    bundle: BundleFolder = DEFAULT_BUNDLE,
+    json: JsonFile = None,
+) -> None:
+    """How like real 720p video generated scenes are: sizes, ratios between settings, autocorrelation."""
+    from pydantic import TypeAdapter
+    from rich.console import Console
+
+    from configs.bundle import Bundle
+    from configs.timing import SegmentTiming
+    from rl.bitrate.data import load_sizes
+    from rl.bitrate.likeness import LikenessRow, full_size_clips, likeness, likeness_table
+    from rl.profiles.index import read_index
+    from rl.profiles.store import SizesOrigin
+
+    with told_in_one_line(EVALUATE):
+        loaded, known = Bundle.load(bundle), read_index(index)
+        chosen, origin = full_size_clips(known), SizesOrigin.of(loaded)
+        data = load_sizes(profile, SegmentTiming.parse(timing), origin, known, chosen)
+        rows = likeness(data.of_kind("real"), data.of_kind("generated"), loaded.ladder.settings)
+    Console().print(likeness_table(rows))
+    if json is not None:
+        json.write_bytes(TypeAdapter(list[LikenessRow]).dump_json(rows, indent=1) + b"\n")
+
+
 def evaluate_camera_overhead(
     bundle: BundleFolder = DEFAULT_BUNDLE,
     json: JsonFile = None,

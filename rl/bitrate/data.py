@@ -51,7 +51,13 @@ class SizedSegments:
 
     def of_drives(self, drives: Collection[str], chosen: bool = True) -> SizedSegments:
         """Only the segments of these drives, or of all others."""
-        kept = [i for i, drive in enumerate(self.drives) if (drive in drives) == chosen]
+        return self._at([i for i, drive in enumerate(self.drives) if (drive in drives) == chosen])
+
+    def of_kind(self, kind: Kind) -> SizedSegments:
+        """Only real or only generated segments."""
+        return self._at([i for i, other in enumerate(self.kinds) if other == kind])
+
+    def _at(self, kept: Sequence[int]) -> SizedSegments:
         return SizedSegments(
             self.timing,
             tuple(self.segments[i] for i in kept),

@@ -179,7 +179,8 @@ def train_family(
             crops = crops or _crops_for_pruning(recipe, data, networks[0], directory)
             run = TrainingRun(recipe, crops, data.validate, directory / f"variant{number}")
             if number < len(kept) and going_on[number]:
-                network = run.refine(kept[number], number)
+                further = recipe.pruning.refine.get(number)
+                network = run.go_on(kept[number], further) if further else kept[number]
             else:
                 network = run.prune(networks[-1], plan)
             save_network(network, file)
@@ -187,7 +188,25 @@ def train_family(
     if recipe.mutual is None:
         return networks
     crops = crops or _crops_for_pruning(recipe, data, networks[0], directory)
-    return learn_mutually(networks, recipe, recipe.mutual, crops, directory / "mutual", data.validate)
+    before, together = copy.deepcopy(networks[0]), directory / "mutual"
+    networks = learn_mutually(networks, recipe, recipe.mutual, crops, together, data.validate)
+    if recipe.mutual.after:
+        save_network(networks[0], together / weights_file(0))
+        crops = _crops_for_pruning(recipe, data, networks[0], together)
+    for number, schedule in recipe.mutual.after.items():
+        run = TrainingRun(recipe, crops, data.validate, together / f"variant{number}")
+        networks[number] = run.go_on(networks[number], schedule)
+    _remember(networks[0], before, recipe.mutual.remembered)
+    return networks
+
+
+def _remember(network: PSPNet, before: PSPNet, share: float) -> None:
+    """Moves weights and statistics this share of the way back to what they were. Between both, more of what
+    a network knew of true labels is kept than of what it learnt since is lost (Wortsman et al. 2022)."""
+    earlier = before.state_dict()
+    for name, value in network.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(earlier[name], share)
 
 
 def _train_dense(recipe: FamilyRecipe, data: FamilyData, directory: Path, start: PSPNet | None) -> PSPNet:
@@ -251,14 +270,10 @@ class TrainingRun:
         pruning = self.recipe.pruning
         return self._train(copy.deepcopy(pruned), pruning.finetune, pruning.losses, "finetune", self.validate)
 
-    def refine(self, pruned: PSPNet, number: int) -> PSPNet:
-        """Variant `number` of an earlier family, trained on where the recipe says so."""
-        pruning = self.recipe.pruning
-        schedule = pruning.refine.get(number)
-        if schedule is None:
-            return pruned
+    def go_on(self, pruned: PSPNet, schedule: Schedule) -> PSPNet:
+        """A variant that was pruned and trained before."""
         network = copy.deepcopy(pruned)
-        return self._train(network, schedule, pruning.losses, "refine", self.validate)
+        return self._train(network, schedule, self.recipe.pruning.losses, "refine", self.validate)
 
     def _train(
         self,

@@ -138,6 +138,15 @@ class Mutual(Recipe):
     clean_share: float = Field(
         default=0.75, gt=0, le=1, description="of the crops are shown to variant 0 as sharp as they were"
     )
+    remembered: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of what variant 0's weights were before in what they are in the end",
+    )
+    after: dict[int, Schedule] = Field(
+        default={}, description="by variant: how it learns on by itself once variant 0 is what it will be"
+    )
 
     @model_validator(mode="after")
     def _of_one_length(self) -> Mutual:

@@ -233,6 +233,9 @@ class PromiseStatus(Message):
         description="bound on the share of failed segments, true at every time at once with this confidence; "
         "audits that did not come count as failed"
     )
+    failure_rate_at_least: float = Field(
+        description="the same from below, from failures that were shown: above what is promised, it is broken"
+    )
 
 
 class Problem(Message):

@@ -21,6 +21,7 @@ from redis.backoff import NoBackoff
 from clients.protocol import CameraPatch, CameraStatus, Registration, SegmentFormat
 from configs.settings import Settings
 from serving.problems import QuotaExceeded, StateUnavailable
+from serving.state.alerts import AlertStore
 from serving.state.audits import AuditStore, audits_key
 from serving.state.averages import SMOOTHING
 from serving.state.connection import PREFIX, SCRIPTS, camera_key, key_hash, reaching_redis
@@ -119,6 +120,7 @@ class StateStore:
         self.tenants = TenantStore(self._redis)
         self.usage = UsageStore(self._redis)
         self.audits = AuditStore(self._redis)
+        self.alerts = AlertStore(self._redis)
 
     @classmethod
     def of(cls, settings: Settings, url: str) -> StateStore:

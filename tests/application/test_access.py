@@ -86,6 +86,16 @@ MATRIX: dict[tuple[str, str], dict[str, int]] = {
     ("PUT", "/v1/clients/{camera}/segments/{seq}/audit"): rights(
         stranger=404, other=404, camera=409, reader=403, tenant=409, operator=404
     ),
+    ("GET", "/v1/alerts"): rights(stranger=404, other=403, camera=403, reader=200, tenant=200, operator=200),
+    ("PUT", "/v1/tenants/{tenant}/webhook"): rights(
+        stranger=404, other=403, camera=403, reader=403, tenant=200, operator=200
+    ),
+    ("GET", "/v1/tenants/{tenant}/webhook"): rights(
+        stranger=404, other=403, camera=403, reader=403, tenant=200, operator=200
+    ),
+    ("DELETE", "/v1/tenants/{tenant}/webhook"): rights(
+        stranger=404, other=403, camera=403, reader=403, tenant=204, operator=204
+    ),
     ("GET", "/v1/audit"): rights(**OPERATORS_ONLY, operator=200),
 }
 OPEN = {("GET", "/healthz"), ("GET", "/readyz")}
@@ -146,6 +156,10 @@ def attempt(
         key_id = http.post("/v1/keys", json=body, headers=parties.headers("operator")).json()["id"]
     path = route.format(camera=camera.id, seq=0, key_id=key_id, tenant=parties.tenant)
     headers = parties.headers(credential)
+    if "/webhook" in route:
+        own, body = parties.headers("tenant"), {"url": "https://hooks.example/penance"}
+        http.put(path, json=body, headers=own).raise_for_status()
+        return http.request(method, path, json=body if method == "PUT" else None, headers=headers)
     if method == "PUT":
         query = {"configuration": 89, "bundle": camera.bundle}
         return http.put(path, params=query, content=SEGMENT, headers=headers | {"Content-Type": "video/mp4"})
@@ -155,7 +169,7 @@ def attempt(
         "/v1/keys": {"tenant": parties.tenant},
         "/v1/tenants/{tenant}/limits": {"cameras": 500},
     }
-    if route in ("/v1/usage", "/v1/promise"):
+    if route in ("/v1/usage", "/v1/promise", "/v1/alerts"):
         return http.get(path, params={"tenant": parties.tenant}, headers=headers)
     body = bodies.get(route) if method in ("POST", "PATCH") else None
     return http.request(method, path, json=body, headers=headers)

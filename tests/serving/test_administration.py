@@ -231,6 +231,26 @@ def test_the_command_sets_limits(
     assert run(app, ["limits", "No Tenant"]).exit_code == 2
 
 
+def test_the_command_sets_shows_and_clears_a_webhook(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch, tenant: str
+) -> None:
+    monkeypatch.setenv("PENANCE_REDIS_URL", server.url)
+    run, url = CliRunner().invoke, "https://hooks.example/penance"
+    secret = run(app, ["webhook", "set", tenant, url]).stdout.strip()
+    assert len(secret) == 43
+    shown = run(app, ["webhook", "show", tenant]).stdout
+    assert json.loads(shown)["url"] == url
+    assert secret not in shown
+    assert run(app, ["webhook", "clear", tenant]).exit_code == 0
+    gone = run(app, ["webhook", "show", tenant])
+    assert gone.exit_code == 1
+    assert "no webhook" in gone.stderr
+    refused = run(app, ["webhook", "set", tenant, "http://169.254.169.254/latest"])
+    assert refused.exit_code == 1
+    assert "https" in refused.stderr
+    assert run(app, ["webhook", "set", tenant, url, "--secret", "short"]).exit_code == 2
+
+
 def test_the_command_says_what_to_do_where_no_database_answers(
     short_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

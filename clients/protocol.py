@@ -24,6 +24,7 @@ PROBLEM_TYPE = "application/problem+json"
 
 Seq = Annotated[int, Field(ge=0, le=MAX_SEQ)]
 TargetMiou = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+DEFAULT_TARGET = 0.65
 MaskMode = Literal["none", "last", "all"]
 
 
@@ -68,7 +69,9 @@ class Registration(Message):
     )
 
     name: str = Field(min_length=1, max_length=128, pattern=r"^[\w .:@/+-]+$")
-    target_miou: TargetMiou = 0.65
+    target_miou: TargetMiou | None = Field(
+        None, description=f"null: a camera that is known keeps its own, a new one gets {DEFAULT_TARGET}"
+    )
     segment: SegmentFormat = SegmentFormat()
 
 
@@ -114,6 +117,7 @@ class Registered(Message):
 
     id: str
     token: str
+    target_miou: TargetMiou = Field(description="in force now; answers tell when it changes")
     next_seq: int
     bundle: str
     classes: tuple[str, ...]

@@ -34,6 +34,7 @@ async def register(principal: ThePrincipal, services: TheServices, registration:
     return Registered(
         id=camera,
         token=token,
+        target_miou=status.target_miou,
         next_seq=status.next_seq,
         bundle=bundle.id,
         classes=bundle.manifest.classes,

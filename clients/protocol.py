@@ -59,6 +59,9 @@ class SegmentFormat(Message):
         return self
 
 
+NAME_PATTERN = r"^[\w .:@/+-]+$"
+
+
 class Registration(Message):
     """Body of `POST /v1/clients`: the same name again updates the camera and returns the same id."""
 
@@ -68,7 +71,7 @@ class Registration(Message):
         segment={"seconds": 1.0, "fps": 15.0, "width": 1280, "height": 720},
     )
 
-    name: str = Field(min_length=1, max_length=128, pattern=r"^[\w .:@/+-]+$")
+    name: str = Field(min_length=1, max_length=128, pattern=NAME_PATTERN)
     target_miou: TargetMiou | None = Field(
         None, description=f"null: a camera that is known keeps its own, a new one gets {DEFAULT_TARGET}"
     )
@@ -110,6 +113,20 @@ class CameraStatus(Message):
     deficit_average: float | None
     overuse_average: float | None
     last_configuration: int | None
+
+
+class CameraName(Message):
+    """One camera of a tenant's list."""
+
+    id: str
+    name: str
+
+
+class CameraPage(Message):
+    """A tenant's cameras in the order of their names."""
+
+    cameras: tuple[CameraName, ...]
+    next: str | None = Field(description="`after` of the next page; null on the last")
 
 
 class Registered(Message):

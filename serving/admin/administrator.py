@@ -18,6 +18,7 @@ from clients.administration import (
     TenantLimits,
 )
 from clients.alerts import IssuedWebhook, NewWebhook, WebhookInfo
+from clients.protocol import CameraPatch, CameraStatus
 from clients.usage import UsageReport
 from configs.rates import RateCard
 from serving.admin.usage import usage_report
@@ -37,7 +38,7 @@ class Administrator:
 
     def __init__(self, store: StateStore, options: ServingOptions, rates: RateCard, actor: str) -> None:
         self._keys, self._tenants, self._usage = store.keys, store.tenants, store.usage
-        self._alerts = store.alerts
+        self._alerts, self._store = store.alerts, store
         self._options, self._rates, self._actor = options, rates, actor
 
     async def create(self, wanted: NewKey) -> IssuedKey:
@@ -93,6 +94,18 @@ class Administrator:
     async def usage(self, tenant: str, month: str | None) -> UsageReport:
         """A tenant's month, `2026-11`, priced; None means the month that runs."""
         return await usage_report(self._usage, self._rates, tenant, month)
+
+    async def retarget(self, tenant: str, name: str, target_miou: float) -> CameraStatus:
+        """Changes the target of a tenant's camera; it follows with its next answer. Raises `NotFound`."""
+        camera = (await self._tenants.camera_names(tenant)).get(name)
+        if camera is None:
+            raise NotFound(f"{tenant} has no camera {name}. List those there are with GET /v1/clients.")
+        await self._keys.record(tenant, self._actor, "camera.patch", camera)
+        await self._store.patch(camera, CameraPatch(target_miou=target_miou))
+        status = await self._store.status(camera)
+        if status is None:
+            raise NotFound(f"Camera {name} was forgotten. Register it again.")
+        return status
 
     async def webhook(self, tenant: str) -> WebhookInfo:
         """Where a tenant's alerts go. Raises `NotFound` if nowhere."""

@@ -43,7 +43,8 @@ def main_options(
     context: typer.Context,
     server: Annotated[str | None, typer.Option(envvar="PENANCE_SERVER", help="act over HTTP there")] = None,
     key: Annotated[
-        str | None, typer.Option(envvar="PENANCE_OPERATOR_KEY", help="an operator's key, for --server")
+        str | None,
+        typer.Option(envvar="PENANCE_OPERATOR_KEY", help="an operator's key (or a tenant's), for --server"),
     ] = None,
 ) -> None:
     """Administer tenants: their keys, limits and usage.
@@ -174,6 +175,19 @@ def audit(context: typer.Context, tenant: Tenant = None) -> None:
             after = page.next
 
     _run(context, lines)
+
+
+@app.command()
+def target(
+    context: typer.Context,
+    tenant: Annotated[str, typer.Argument(help="whose camera")],
+    name: Annotated[str, typer.Argument(help="the camera's name")],
+    miou: Annotated[float, typer.Argument(min=0, max=1, help="its new target mIoU")],
+) -> None:
+    """Changes a camera's target while it runs, and prints its state. Over HTTP --key is the tenant's own."""
+    _check_tenant(tenant)
+    done = _run(context, lambda administrator: administrator.retarget(tenant, name, miou))
+    typer.echo(done.model_dump_json())
 
 
 @webhook.command("set")

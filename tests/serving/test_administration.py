@@ -231,6 +231,20 @@ def test_the_command_sets_limits(
     assert run(app, ["limits", "No Tenant"]).exit_code == 2
 
 
+async def test_a_cameras_target_is_changed_by_its_name_and_written_down(
+    store: StateStore, administrator: Administrator, tenant: str
+) -> None:
+    camera = await store.register(tenant, uuid.uuid4().hex, Registration(name="gate"), MANY)
+    assert (await administrator.retarget(tenant, "gate", 0.8)).target_miou == 0.8
+    status = await store.status(camera)
+    assert status is not None
+    assert status.target_miou == 0.8
+    (entry,) = (await administrator.audit(tenant, "", 10)).entries
+    assert (entry.act, entry.subject) == ("camera.patch", camera)
+    with pytest.raises(NotFound, match="no camera yard"):
+        await administrator.retarget(tenant, "yard", 0.8)
+
+
 def test_the_command_sets_shows_and_clears_a_webhook(
     server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch, tenant: str
 ) -> None:

@@ -30,7 +30,7 @@ from clients.drops import DropLedger
 from clients.errors import RefusedByServer, ServerError, ServerUnreachable, StaleBundle, TryLater
 from clients.outage import Outage
 from clients.policy import Feedback, Observation, Policy, PolicyFactory, parse_policy
-from clients.protocol import DEFAULT_TARGET, MaskMode, Registered, Registration
+from clients.protocol import DEFAULT_SERVER, DEFAULT_TARGET, MaskMode, Registered, Registration
 from clients.realtime import Pipeline
 from clients.retry import retry_delay
 from clients.segment import CapturedSegment, EncodedSegment, SegmentResult, dropped_segment
@@ -40,7 +40,6 @@ from configs.ladder import Configuration
 __all__ = ["Camera", "Pace", "SegmentResult"]
 
 Pace = Literal["realtime", "server"]
-DEFAULT_SERVER = "http://127.0.0.1:8000"
 REFUSALS_IN_A_ROW = 3  # then it is not the segment that is wrong, it is the camera
 REGISTRATIONS_IN_A_ROW = 3  # for one segment
 

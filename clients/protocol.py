@@ -25,6 +25,7 @@ PROBLEM_TYPE = "application/problem+json"
 Seq = Annotated[int, Field(ge=0, le=MAX_SEQ)]
 TargetMiou = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 DEFAULT_TARGET = 0.65
+DEFAULT_SERVER = "http://127.0.0.1:8000"
 MaskMode = Literal["none", "last", "all"]
 
 

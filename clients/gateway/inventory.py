@@ -17,10 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from clients.errors import CameraError
 from clients.policy import parse_policy
-from clients.protocol import NAME_PATTERN, SegmentFormat, TargetMiou
+from clients.protocol import DEFAULT_SERVER, NAME_PATTERN, SegmentFormat, TargetMiou
 from configs.faults import describe_faults
 
-DEFAULT_SERVER = "http://127.0.0.1:8000"
 MAX_CAMERAS = 256
 MAX_BYTES = 1024 * 1024
 

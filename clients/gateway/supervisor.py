@@ -22,8 +22,8 @@ from pydantic import SecretStr
 
 from clients.errors import CameraError
 from clients.gateway.inventory import CameraEntry, Inventory
+from clients.gateway.order import FAILED, Cap, Order
 from clients.gateway.restart import Restarts
-from clients.gateway.worker import FAILED, Cap, Order
 from clients.interrupt import GRACE
 from clients.key import find_key
 

@@ -13,58 +13,20 @@ import os
 import signal
 import sys
 import threading
-from typing import Any, Literal, TextIO
+from typing import Any, TextIO
 
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
+from pydantic import ValidationError
 
 from clients.bandwidth import Uplink
 from clients.camera import Camera
 from clients.errors import CameraError
+from clients.gateway.order import FAILED, Cap, Order
 from clients.interrupt import ends_cleanly
 from clients.report import segment_record
 from clients.source import VideoSource
 
 # Unbuffered: a buffer that a thread waits in cannot be given up when the process ends.
 STDIN = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
-
-FAILED = 1
-"""Exit status of a camera that said why it cannot go on."""
-
-
-class Order(BaseModel):
-    """What a worker is to do."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    source: SecretStr
-    server: str
-    key: SecretStr
-    target_miou: float | None
-    policy: str
-    uplink: float | None
-    pace: Literal["realtime", "server"]
-    seconds: float
-    fps: float
-    size: tuple[int, int]
-    loop: bool
-    deadline: float | None
-
-    def line(self) -> str:
-        """The order as it travels, credentials and all."""
-        plain = self.model_dump() | {
-            "source": self.source.get_secret_value(),
-            "key": self.key.get_secret_value(),
-        }
-        return json.dumps(plain) + "\n"
-
-
-class Cap(BaseModel):
-    """A new cap of the uplink in MB/s; null takes it away."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    uplink: float | None
 
 
 class Reporter:

@@ -79,7 +79,7 @@ class Courier:
             httpx.HTTPError,
             OSError,
             ValueError,
-        ) as error:  # among them Forbidden, and names no DNS takes
+        ) as error:  # among them OutOfBounds, and names no DNS takes
             return (str(error) or type(error).__name__)[:200]
 
     async def _resolved(self, url: httpx.URL) -> str:

@@ -17,7 +17,7 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 LOCAL_NAMES = ("localhost", "localhost.localdomain")
 
 
-class Forbidden(ValueError):
+class OutOfBounds(ValueError):
     """This address may not be reached; the message says why."""
 
 
@@ -41,10 +41,10 @@ def check_url(text: str, options: AlertOptions) -> httpx.URL:
 
 
 def check_address(text: str, options: AlertOptions) -> None:
-    """Raises `Forbidden` for a resolved address that webhooks may not reach."""
+    """Raises `OutOfBounds` for a resolved address that webhooks may not reach."""
     address = _literal(text)
     if address is None or not (options.private_networks or _public(address)):
-        raise Forbidden("the host resolves to an address that is not public")
+        raise OutOfBounds("the host resolves to an address that is not public")
 
 
 def _literal(host: str) -> IPv4Address | IPv6Address | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from serving.alerts.decision import AlertOptions
-from serving.alerts.destination import Forbidden, check_address, check_url
+from serving.alerts.destination import OutOfBounds, check_address, check_url
 from serving.problems import Invalid
 
 STRICT = AlertOptions()
@@ -76,7 +76,7 @@ def test_plain_http_needs_loopback_or_a_setting() -> None:
     "address", ["10.1.2.3", "::1", "fe80::1%eth0", "127.0.0.53", "::ffff:169.254.169.254"]
 )
 def test_a_name_that_resolves_into_the_network_is_refused(address: str) -> None:
-    with pytest.raises(Forbidden):
+    with pytest.raises(OutOfBounds):
         check_address(address, STRICT)
     check_address(address, PRIVATE)
 

@@ -41,8 +41,8 @@ def test_the_example_is_valid() -> None:
     found = load_inventory(Path(configs.__file__).with_name("site.yaml"))
     assert [camera.name for camera in found.cameras] == ["gate-north", "gate-south", "rehearsal"]
     assert found.shares() == {"gate-north": 1.75, "gate-south": 0.5, "rehearsal": 1.75}
-    assert found.cameras[0].policy == "adapter"  # a default
-    assert found.cameras[2].policy == "fixed:1/24/2"
+    assert found.cameras[0].policy == "fixed:0.75/24/1"  # a default
+    assert found.cameras[2].policy == "round-robin"
 
 
 @pytest.mark.parametrize(

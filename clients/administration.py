@@ -1,4 +1,4 @@
-"""Messages of administration: keys, tenants' limits, and the log of what was done with them.
+"""Messages of administration: keys, tenants' limits and promises, and the log of what was done with them.
 
 Times are Unix seconds. A key's secret travels once, in the answer that made it.
 """
@@ -63,7 +63,8 @@ class KeyPage(Message):
 
 
 class TenantLimits(Message):
-    """What a tenant may use. The rates are token buckets that hold a few seconds' worth."""
+    """What a tenant may use, and what it is promised. The rates are token buckets that hold a few seconds'
+    worth."""
 
     cameras: int = Field(ge=0, le=1_000_000)
     segments_per_s: Rate
@@ -75,6 +76,12 @@ class TenantLimits(Message):
         ge=0,
         le=0.3,
         description="mIoU by which its targets may be lowered under pressure; 0: not at all",
+    )
+    failure_rate: float = Field(
+        0.1, gt=0, lt=1, description="promised: at most this share of segments falls short of its target"
+    )
+    silent_after_s: float = Field(
+        60.0, ge=1, le=2_592_000, description="without a segment for so long, a camera is called silent"
     )
 
 
@@ -89,6 +96,8 @@ class LimitsPatch(Message):
     bytes_per_s: Rate | None = None
     share: float | None = Field(None, gt=0, le=1000)
     lenience: float | None = Field(None, ge=0, le=0.3)
+    failure_rate: float | None = Field(None, gt=0, lt=1)
+    silent_after_s: float | None = Field(None, ge=1, le=2_592_000)
 
 
 class AuditEntry(Message):

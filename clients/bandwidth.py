@@ -68,11 +68,7 @@ class Uplink:
     """
 
     def __init__(self, cap: float | Trace | None = None, smoothing: float = 0.3) -> None:
-        if isinstance(cap, float | int):
-            if cap <= 0:
-                raise CameraError(f"an uplink of {cap:g} MB/s sends nothing: give more than 0")
-            cap = Trace([0.0], [float(cap)])
-        self.trace = cap
+        self.cap(cap)
         self._smoothing = smoothing
         self._epoch = time.monotonic()
         self._bytes = self._seconds = 0.0
@@ -81,6 +77,14 @@ class Uplink:
     @property
     def bandwidth(self) -> float | None:
         return self._bytes / MEGABYTE / self._seconds if self._seconds else None
+
+    def cap(self, cap: float | Trace | None) -> None:
+        """Another cap, from the next chunk on; None takes it away. Raises `CameraError`."""
+        if isinstance(cap, float | int):
+            if cap <= 0:
+                raise CameraError(f"an uplink of {cap:g} MB/s sends nothing: give more than 0")
+            cap = Trace([0.0], [float(cap)])
+        self.trace = cap
 
     def measured(self, size: int, seconds: float) -> None:
         """Takes in one upload, whole or broken off."""
@@ -99,9 +103,10 @@ class Uplink:
 
     def due(self, started: float, size: int) -> float:
         """When a capped uplink has `size` bytes of an upload through (monotonic clock)."""
-        if self.trace is None:
+        trace = self.trace  # another thread may change it
+        if trace is None:
             return started
-        return self._epoch + self.trace.sent_by(started - self._epoch, size)
+        return self._epoch + trace.sent_by(started - self._epoch, size)
 
     def wait_until(self, moment: float) -> None:
         delay = moment - time.monotonic()

@@ -30,17 +30,16 @@ from clients.drops import DropLedger
 from clients.errors import RefusedByServer, ServerError, ServerUnreachable, StaleBundle, TryLater
 from clients.outage import Outage
 from clients.policy import Feedback, Observation, Policy, PolicyFactory, parse_policy
-from clients.protocol import MaskMode, Registered, Registration
+from clients.protocol import DEFAULT_SERVER, DEFAULT_TARGET, MaskMode, Registered, Registration
 from clients.realtime import Pipeline
 from clients.retry import retry_delay
 from clients.segment import CapturedSegment, EncodedSegment, SegmentResult, dropped_segment
-from clients.source import Frame, VideoSource
+from clients.source import Frame, VideoSource, without_login
 from configs.ladder import Configuration
 
 __all__ = ["Camera", "Pace", "SegmentResult"]
 
 Pace = Literal["realtime", "server"]
-DEFAULT_SERVER = "http://127.0.0.1:8000"
 REFUSALS_IN_A_ROW = 3  # then it is not the segment that is wrong, it is the camera
 REGISTRATIONS_IN_A_ROW = 3  # for one segment
 
@@ -54,6 +53,8 @@ class Camera:
     policy: `adapter`, `adapter:BUNDLE`, `fixed:INDEX`, `fixed:SCALE/QP/VARIANT`, `round-robin`, or a
     function that makes a `Policy`
         from the ladder.
+    target_miou: what to reach; None leaves it to the server, where it may be changed while the camera runs:
+        the attribute follows with every answer.
     masks: label maps wanted with each answer: `none`, `last` frame, or `all` frames.
     segments: end after this many; None goes on to the end of the video.
     deadline: seconds after which an answer is of no use; the server then refuses instead (None: never).
@@ -71,7 +72,7 @@ class Camera:
         server: str = DEFAULT_SERVER,
         name: str | None = None,
         policy: str | PolicyFactory = "fixed:0",
-        target_miou: float = 0.65,
+        target_miou: float | None = None,
         pace: Pace = "realtime",
         masks: MaskMode = "none",
         segments: int | None = None,
@@ -82,7 +83,8 @@ class Camera:
     ) -> None:
         self.source = VideoSource(source, notify=notify) if isinstance(source, str) else source
         self.name = name or default_name(self.source.location)
-        self.target_miou, self.pace, self.uplink = target_miou, pace, uplink or Uplink()
+        self.pace, self.uplink = pace, uplink or Uplink()
+        self._given_target = target_miou
         self._make_policy = parse_policy(policy) if isinstance(policy, str) else policy
         self._segments, self._notify = segments, notify
         self._stop, self._ended = threading.Event(), threading.Event()
@@ -95,7 +97,6 @@ class Camera:
             self.uplink,
             self._ledger,
             self._outage,
-            lambda: self.target_miou,
             self._stop,
             self._ended,
             masks,
@@ -106,7 +107,7 @@ class Camera:
         self._next_seq = self._refusals = 0
         self._last_configuration: int | None = None
         self._last_bytes: int | None = None
-        self._aim: float | None = None  # the target that the server's latest answer asks to choose by
+        self.target_miou = DEFAULT_TARGET  # to choose by, as the server said last
         self._latest: tuple[int, int, NDArray[np.float32]] | None = None  # seq, configuration, embedding
 
     def __enter__(self) -> Self:
@@ -161,7 +162,9 @@ class Camera:
 
     def _register(self) -> Registered:
         """Registers anew, whatever time the server takes to come up, and takes over its ladder."""
-        registration = Registration(name=self.name, target_miou=self.target_miou, segment=self.source.format)
+        registration = Registration(
+            name=self.name, target_miou=self._given_target, segment=self.source.format
+        )
         for attempt in itertools.count():
             try:
                 registered = self.server.register(registration)
@@ -172,6 +175,8 @@ class Camera:
                 if self._stop.wait(delay or 0.0):
                     raise
         self._outage.answered()
+        self._given_target = None  # registering again must not undo what was changed at the server since
+        self.target_miou = registered.target_miou
         configurations = tuple(
             Configuration(e.configuration, e.scale, e.qp, e.variant) for e in registered.ladder
         )
@@ -196,7 +201,7 @@ class Camera:
                 made_by, configuration, embedding = self._latest
                 feedback = Feedback(embedding, configuration, captured.seq - made_by)
             observation = Observation(
-                self.target_miou if self._aim is None else self._aim,
+                self.target_miou,
                 self.uplink.bandwidth,
                 feedback,
                 self._last_configuration,
@@ -279,7 +284,9 @@ class Camera:
         """Keeps an answer's embedding, with what made it, for the choices that follow."""
         answer = result.answer
         if answer is not None:
-            self._refusals, self._aim = 0, answer.target_miou
+            self._refusals = 0
+            if answer.target_miou is not None and not answer.replayed:
+                self.target_miou = answer.target_miou
             if answer.embedding is not None:
                 embedding = np.asarray(answer.embedding, np.float32)
                 with self._lock:
@@ -294,8 +301,8 @@ def default_name(location: str) -> str:
     if location.startswith("demo"):
         return location.rstrip(":").replace(":", "-")
     if "://" in location:
-        without_login = re.sub(r"^\w+://([^/@]*@)?", "", location)  # a camera's password is no name
-        return re.sub(r"[^\w.:/-]+", "-", without_login.split("?")[0]).strip("-/")[:128] or "camera"
+        address = without_login(location).partition("://")[2]  # a camera's password is no name
+        return re.sub(r"[^\w.:/-]+", "-", address.split("?")[0]).strip("-/")[:128] or "camera"
     return re.sub(r"[^\w .:@/+-]+", "-", Path(location).stem).strip()[:128] or "camera"
 
 

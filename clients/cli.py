@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
     from clients.report import Summary
     from clients.segment import SegmentResult
 
-GRACE = 3  # seconds that the segment on its way gets after Ctrl-C
 HELP = """Send a video to a Penance server, segment by segment, and watch what comes back.
 
 SOURCE is a video file, a webcam's number, an RTSP or HTTP address, or [bold]demo:[/bold] for a street
@@ -89,7 +86,15 @@ def camera(
             rich_help_panel=CHOICE,
         ),
     ] = "fixed:0",
-    target: Annotated[float, typer.Option(min=0, max=1, help="target mIoU", rich_help_panel=CHOICE)] = 0.65,
+    target: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="target mIoU; else the one that the server holds, 0.65 for a new camera",
+            rich_help_panel=CHOICE,
+        ),
+    ] = None,
     pace: Annotated[
         Pace,
         typer.Option(
@@ -184,12 +189,13 @@ def _run(
     camera: Camera, display: Display, save: Path | None, log: Path | None, summary: Path | None
 ) -> Summary:
     """Runs the camera to its end, or to Ctrl-C or SIGTERM; writes the summary either way."""
+    from clients.interrupt import ends_cleanly
     from clients.recorder import Recorder
     from clients.report import SegmentLog, Summary
 
     totals = Summary(lambda index: camera.server.registered.ladder[index].cost)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_ends_cleanly(camera, display))
+        stack.enter_context(ends_cleanly(camera))
         stack.callback(lambda: totals.write(summary) if summary else None)
         stack.enter_context(display)
         stack.enter_context(camera)
@@ -207,31 +213,6 @@ def _run(
                     sink(result)
                 display.show(result, totals)
     return totals
-
-
-@contextlib.contextmanager
-def _ends_cleanly(camera: Camera, display: Display) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM gives the segment on its way GRACE seconds to finish, a second one none."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    def end(number: int, frame: FrameType | None) -> None:
-        camera.stop()
-        signal.signal(signal.SIGINT, interrupt)
-        signal.signal(signal.SIGTERM, interrupt)
-        if hasattr(signal, "alarm"):
-            signal.signal(signal.SIGALRM, interrupt)
-            signal.alarm(GRACE)
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        if hasattr(signal, "alarm"):
-            signal.alarm(0)
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _uplink(cap: float | None, trace: Path | None) -> Uplink:

@@ -43,7 +43,6 @@ class SegmentParameters(BaseModel):
     configuration: int
     bundle: str
     bandwidth: float | None = None  # MB/s
-    target: float | None = None
     deadline_ms: float | None = None
     captured_at: float | None = None  # unix seconds at which the segment's last frame was there
     masks: MaskMode = "none"

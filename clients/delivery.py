@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from clients.bandwidth import Uplink, Upload
@@ -28,7 +27,6 @@ class Delivery:
     uplink: Uplink
     ledger: DropLedger
     outage: Outage
-    target: Callable[[], float]
     stop: threading.Event  # the camera is told to end now
     ended: threading.Event  # the video is over; nothing follows
     masks: MaskMode = "none"
@@ -77,7 +75,6 @@ class Delivery:
             configuration=segment.configuration.index,
             bundle=segment.bundle,
             bandwidth=self.uplink.bandwidth,
-            target=self.target(),
             deadline_ms=None if self.deadline is None else 1000 * self.deadline,
             captured_at=segment.captured.captured_at,
             masks=self.masks,

@@ -24,6 +24,8 @@ PROBLEM_TYPE = "application/problem+json"
 
 Seq = Annotated[int, Field(ge=0, le=MAX_SEQ)]
 TargetMiou = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+DEFAULT_TARGET = 0.65
+DEFAULT_SERVER = "http://127.0.0.1:8000"
 MaskMode = Literal["none", "last", "all"]
 
 
@@ -58,6 +60,9 @@ class SegmentFormat(Message):
         return self
 
 
+NAME_PATTERN = r"^[\w .:@/+-]+$"
+
+
 class Registration(Message):
     """Body of `POST /v1/clients`: the same name again updates the camera and returns the same id."""
 
@@ -67,8 +72,10 @@ class Registration(Message):
         segment={"seconds": 1.0, "fps": 15.0, "width": 1280, "height": 720},
     )
 
-    name: str = Field(min_length=1, max_length=128, pattern=r"^[\w .:@/+-]+$")
-    target_miou: TargetMiou = 0.65
+    name: str = Field(min_length=1, max_length=128, pattern=NAME_PATTERN)
+    target_miou: TargetMiou | None = Field(
+        None, description=f"null: a camera that is known keeps its own, a new one gets {DEFAULT_TARGET}"
+    )
     segment: SegmentFormat = SegmentFormat()
 
 
@@ -109,11 +116,26 @@ class CameraStatus(Message):
     last_configuration: int | None
 
 
+class CameraName(Message):
+    """One camera of a tenant's list."""
+
+    id: str
+    name: str
+
+
+class CameraPage(Message):
+    """A tenant's cameras in the order of their names."""
+
+    cameras: tuple[CameraName, ...]
+    next: str | None = Field(description="`after` of the next page; null on the last")
+
+
 class Registered(Message):
     """Answer to a registration. The token is shown once: the server keeps only its hash."""
 
     id: str
     token: str
+    target_miou: TargetMiou = Field(description="in force now; answers tell when it changes")
     next_seq: int
     bundle: str
     classes: tuple[str, ...]
@@ -232,6 +254,9 @@ class PromiseStatus(Message):
     failure_rate_at_most: float = Field(
         description="bound on the share of failed segments, true at every time at once with this confidence; "
         "audits that did not come count as failed"
+    )
+    failure_rate_at_least: float = Field(
+        description="the same from below, from failures that were shown: above what is promised, it is broken"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -88,6 +89,7 @@ class VideoSource:
         notify: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.location, self.loop, self._notify = location, loop, notify
+        self._shown = without_login(location)
         self._closed = threading.Event()
         self.demo = location == "demo" or location.startswith("demo:")
         if self.demo:
@@ -105,7 +107,7 @@ class VideoSource:
             aspect = stream.sample_aspect_ratio or Fraction(1)
             width, height = stream.codec_context.width, stream.codec_context.height
             if not width or not height:
-                raise SourceError(f"{location}: not a video (its picture size is unknown)")
+                raise SourceError(f"{self._shown}: not a video (its picture size is unknown)")
             self._agree(round(width * float(aspect)), height, plausible, seconds, fps, box)
 
     def _agree(
@@ -139,18 +141,18 @@ class VideoSource:
                 problem = "ended"
             except (av.FFmpegError, SourceError) as error:
                 if not self.live:
-                    raise SourceError(f"{self.location}: {_reason(error)}") from error
+                    raise SourceError(f"{self._shown}: {_reason(error)}") from error
                 problem = _reason(error)
             if not self.live:
                 if count == 0 and not self._closed.is_set():
                     raise SourceError(
-                        f"{self.location}: shorter than one segment ({self.format.frames} frames)"
+                        f"{self._shown}: shorter than one segment ({self.format.frames} frames)"
                     )
                 if self.loop:
                     continue
                 return
             if attempt == 0 and not self._closed.is_set():
-                self._notify(f"{self.location} broke off ({problem}); opening it again until it is back")
+                self._notify(f"{self._shown} broke off ({problem}); opening it again until it is back")
             attempt += 1
             self._closed.wait(0.2 + Backoff().delay(attempt, lambda: 1.0))
 
@@ -201,13 +203,16 @@ class VideoSource:
         try:
             container = av.open(location, format=form, options=options, timeout=(OPEN_TIMEOUT, READ_TIMEOUT))
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise SourceError(
-                f"{self.location}: not a video that can be opened ({_reason(error)})"
-            ) from error
+            raise SourceError(f"{self._shown}: not a video that can be opened ({_reason(error)})") from error
         if not container.streams.video:
             container.close()
-            raise SourceError(f"{self.location}: not a video (no picture in it)")
+            raise SourceError(f"{self._shown}: not a video (no picture in it)")
         return container
+
+
+def without_login(location: str) -> str:
+    """An address as people may see it: a camera's password belongs into no log."""
+    return re.sub(r"^(\w+://)[^/?#]*@", r"\1", location)
 
 
 def _reason(error: Exception) -> str:

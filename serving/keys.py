@@ -62,6 +62,12 @@ class Principal:
         if self.scope != "operator" and self.tenant != tenant:
             raise NotFound("There is no such tenant for this key. Use that tenant's key, or an operator's.")
 
+    def require_control(self, tenant: str) -> None:
+        """Raises unless the key may settle how the tenant is told of things: its own, or an operator's."""
+        self.require_insight(tenant)
+        if self.scope == "read-only":
+            raise Forbidden("A read-only key sees and changes nothing of this. Use the tenant's key.")
+
     def require_operator(self) -> None:
         """Raises `Forbidden` unless the key is an operator's."""
         if self.scope != "operator":

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from clients.administration import TenantLimits
+from serving.alerts.decision import AlertOptions
 from serving.ingress.admission import AdmissionOptions
 from serving.promise import AuditOptions
 
@@ -58,6 +59,7 @@ class ServingOptions(BaseModel):
     limits: TenantLimits
     admission: AdmissionOptions
     audits: AuditOptions
+    alerts: AlertOptions
     ingress: DeploymentOptions
     encoder: DeploymentOptions
     variants: VariantsSection

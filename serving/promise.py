@@ -1,4 +1,4 @@
-"""The certified promise: a bound on how many segments failed their target, true at every time at once.
+"""The certified promise: bounds on how many segments failed their target, true at every time at once.
 
 The server audits each segment with probability `share`, by a coin of its own. So nothing needs to be assumed
 of the failures themselves: they may come in bursts, drift with the weather or the policy, or depend on
@@ -8,9 +8,11 @@ theta > 0
     M = exp(-theta * audited) / (1 - share * (1 - exp(-theta))) ** failed
 
 is a martingale that starts at 1: a failure multiplies it by a factor whose mean over the coin is 1, a success
-by 1. A mixture over several theta is one too, and by Ville's inequality it reaches 1/alpha at any time with
-probability alpha at most. Numbers of failures for which it is there are therefore excluded, at every time at
-once: a confidence sequence (Howard, Ramdas, McAuliffe and Sekhon 2021), by betting against each number.
+by 1. With the sign of theta turned it grows where there are too many audited failures instead of too few, so
+the same argument gives a lower bound, by which a promise is known to be broken. A mixture over several theta
+is one too, and by Ville's inequality it reaches 1/alpha at any time with probability alpha at most. Numbers
+of failures for which it is there are therefore excluded, at every time at once: a confidence sequence
+(Howard, Ramdas, McAuliffe and Sekhon 2021), by betting against each number.
 """
 
 from __future__ import annotations
@@ -71,9 +73,21 @@ def failure_rate_at_most(audits: Audits, confidence: float) -> float:
     return min(1.0, (failed + audits.dropped) / total)
 
 
-def log_evidence(failed: float, audited: int, share: float) -> float:
-    """Logarithm of the mixture martingale for a supposed number of failures."""
-    terms = [failed * _psi(theta, share) - theta * audited for theta in _THETAS]
+def failure_rate_at_least(audits: Audits, confidence: float) -> float:
+    """Lower bound on the same share, true at every time as well. Only failures that were shown count for it:
+    an audit that did not come proves nothing against a camera. 0 before anything was counted."""
+    total = audits.segments + audits.dropped
+    if total == 0:
+        return 0.0
+    most = audits.segments - (audits.done - audits.failed)
+    failed = min(float(most), _failures_at_least(audits.failed, audits.share, 1 - confidence))
+    return (max(float(audits.failed), failed) + audits.dropped) / total
+
+
+def log_evidence(failed: float, audited: int, share: float, sign: float = 1.0) -> float:
+    """Logarithm of the mixture martingale for a supposed number of failures: against more of them, or with
+    `sign` -1 against fewer."""
+    terms = [failed * _psi(sign * theta, share) - sign * theta * audited for theta in _THETAS]
     largest = max(terms)
     return largest + math.log(sum(math.exp(term - largest) for term in terms) / len(terms))
 
@@ -94,3 +108,15 @@ def _failures_at_most(audited: int, share: float, alpha: float) -> float:
         else:
             high = middle
     return high
+
+
+def _failures_at_least(audited: int, share: float, alpha: float) -> float:
+    """The smallest number of failures that the evidence does not exclude, by bisection: it only falls."""
+    low, high = 0.0, audited / share  # as many as audits suggest are never excluded
+    while high - low > 1e-6 * max(1.0, high):
+        middle = (low + high) / 2
+        if log_evidence(middle, audited, share, -1.0) < -math.log(alpha):
+            high = middle
+        else:
+            low = middle
+    return low

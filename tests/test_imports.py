@@ -42,6 +42,7 @@ def test_what_runs_on_a_camera_imports_nothing_heavy(floor: str) -> None:
     ("module", "heavy"),
     [
         ("clients", {"torch", "ray", "onnxruntime", "av"}),
+        ("clients.gateway.site", {"onnxruntime", "av", "httpx"}),
         ("serving", {"torch", "ray", "fastapi"}),
         ("rl", {"torch"}),
     ],

@@ -1,8 +1,11 @@
-"""Creates, lists, rotates and revokes keys and sets limits: the one home of these acts, for the ingress and
-for `penance-admin` without a server. Each act is logged in the transaction that does it.
+"""Creates, lists, rotates and revokes keys, sets limits and webhooks: the one home of these acts, for the
+ingress and for `penance-admin` without a server. Each act on keys and limits is logged in the transaction
+that does it; one on a webhook in its tenant's log, before it is done.
 """
 
 from __future__ import annotations
+
+import secrets
 
 from clients.administration import (
     AuditEntry,
@@ -14,9 +17,12 @@ from clients.administration import (
     NewKey,
     TenantLimits,
 )
+from clients.alerts import IssuedWebhook, NewWebhook, WebhookInfo
+from clients.protocol import CameraPatch, CameraStatus
 from clients.usage import UsageReport
 from configs.rates import RateCard
 from serving.admin.usage import usage_report
+from serving.alerts.destination import check_url
 from serving.keys import Principal, key_fields, new_key
 from serving.options import ServingOptions
 from serving.problems import Invalid, NotFound
@@ -24,12 +30,15 @@ from serving.state.store import StateStore
 
 NO_KEY = "There is no such key in force. List those there are with GET /v1/keys."
 
+NO_WEBHOOK = "This tenant has no webhook. Set one with PUT /v1/tenants/{tenant}/webhook."
+
 
 class Administrator:
     """Acts in the name of `actor`: a key's id, or `offline:user`."""
 
     def __init__(self, store: StateStore, options: ServingOptions, rates: RateCard, actor: str) -> None:
         self._keys, self._tenants, self._usage = store.keys, store.tenants, store.usage
+        self._alerts, self._store = store.alerts, store
         self._options, self._rates, self._actor = options, rates, actor
 
     async def create(self, wanted: NewKey) -> IssuedKey:
@@ -85,6 +94,39 @@ class Administrator:
     async def usage(self, tenant: str, month: str | None) -> UsageReport:
         """A tenant's month, `2026-11`, priced; None means the month that runs."""
         return await usage_report(self._usage, self._rates, tenant, month)
+
+    async def retarget(self, tenant: str, name: str, target_miou: float) -> CameraStatus:
+        """Changes the target of a tenant's camera; it follows with its next answer. Raises `NotFound`."""
+        camera = (await self._tenants.camera_names(tenant)).get(name)
+        if camera is None:
+            raise NotFound(f"{tenant} has no camera {name}. List those there are with GET /v1/clients.")
+        await self._keys.record(tenant, self._actor, "camera.patch", camera)
+        await self._store.patch(camera, CameraPatch(target_miou=target_miou))
+        status = await self._store.status(camera)
+        if status is None:
+            raise NotFound(f"Camera {name} was forgotten. Register it again.")
+        return status
+
+    async def webhook(self, tenant: str) -> WebhookInfo:
+        """Where a tenant's alerts go. Raises `NotFound` if nowhere."""
+        found = await self._alerts.webhook(tenant)
+        if found is None:
+            raise NotFound(NO_WEBHOOK)
+        return found
+
+    async def set_webhook(self, tenant: str, wanted: NewWebhook) -> IssuedWebhook:
+        """Has a tenant's alerts delivered there; the only time the secret is seen. Raises `Invalid`."""
+        url = str(check_url(wanted.url, self._options.alerts))
+        secret = wanted.secret or secrets.token_urlsafe(32)
+        await self._keys.record(tenant, self._actor, "webhook.set", tenant)
+        await self._alerts.set_webhook(tenant, url, secret)
+        return IssuedWebhook(url=url, secret=secret)
+
+    async def clear_webhook(self, tenant: str) -> None:
+        """Has a tenant's alerts delivered no more. Raises `NotFound` if they were not."""
+        await self._keys.record(tenant, self._actor, "webhook.clear", tenant)
+        if not await self._alerts.clear_webhook(tenant):
+            raise NotFound(NO_WEBHOOK)
 
     async def audit(self, tenant: str | None, after: str, limit: int) -> AuditPage:
         """One page of a tenant's log, or of the operators' where `tenant` is None."""

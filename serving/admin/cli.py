@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from serving.admin.remote import RemoteAdministrator
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
+webhook = typer.Typer(no_args_is_help=True, help="Where a tenant's alerts are delivered.")
+app.add_typer(webhook, name="webhook")
 
 KeyId = Annotated[str, typer.Argument(help="what stands before the dot of the key")]
 Tenant = Annotated[str | None, typer.Option(help="only this tenant's")]
@@ -41,7 +43,8 @@ def main_options(
     context: typer.Context,
     server: Annotated[str | None, typer.Option(envvar="PENANCE_SERVER", help="act over HTTP there")] = None,
     key: Annotated[
-        str | None, typer.Option(envvar="PENANCE_OPERATOR_KEY", help="an operator's key, for --server")
+        str | None,
+        typer.Option(envvar="PENANCE_OPERATOR_KEY", help="an operator's key (or a tenant's), for --server"),
     ] = None,
 ) -> None:
     """Administer tenants: their keys, limits and usage.
@@ -113,6 +116,12 @@ def limits(
     lenience: Annotated[
         float | None, typer.Option(help="mIoU by which its targets may be lowered under pressure")
     ] = None,
+    failure_rate: Annotated[
+        float | None, typer.Option(help="promised share of segments that fall short of their target")
+    ] = None,
+    silent_after: Annotated[
+        float | None, typer.Option(help="seconds without a segment that make a camera silent")
+    ] = None,
     default: Annotated[bool, typer.Option("--default", help="first forget what was set before")] = False,
 ) -> None:
     """Prints a tenant's limits as JSON, after changing those that are given."""
@@ -125,6 +134,8 @@ def limits(
         "bytes_per_s": bytes_per_s,
         "share": share,
         "lenience": lenience,
+        "failure_rate": failure_rate,
+        "silent_after_s": silent_after,
     }
     _check_tenant(tenant)
     try:
@@ -164,6 +175,56 @@ def audit(context: typer.Context, tenant: Tenant = None) -> None:
             after = page.next
 
     _run(context, lines)
+
+
+@app.command()
+def target(
+    context: typer.Context,
+    tenant: Annotated[str, typer.Argument(help="whose camera")],
+    name: Annotated[str, typer.Argument(help="the camera's name")],
+    miou: Annotated[float, typer.Argument(min=0, max=1, help="its new target mIoU")],
+) -> None:
+    """Changes a camera's target while it runs, and prints its state. Over HTTP --key is the tenant's own."""
+    _check_tenant(tenant)
+    done = _run(context, lambda administrator: administrator.retarget(tenant, name, miou))
+    typer.echo(done.model_dump_json())
+
+
+@webhook.command("set")
+def set_webhook(
+    context: typer.Context,
+    tenant: Annotated[str, typer.Argument(help="whose alerts")],
+    url: Annotated[str, typer.Argument(help="https:// address that takes them")],
+    secret: Annotated[
+        str | None,
+        typer.Option(envvar="PENANCE_WEBHOOK_SECRET", help="what deliveries are signed with; else made"),
+    ] = None,
+) -> None:
+    """Has a tenant's alerts delivered, and prints the secret that signs them, this once."""
+    from clients.alerts import NewWebhook
+
+    _check_tenant(tenant)
+    try:
+        wanted = NewWebhook(url=url, secret=secret)
+    except ValidationError as error:
+        raise typer.BadParameter(describe_faults(error)) from error
+    typer.echo(_run(context, lambda administrator: administrator.set_webhook(tenant, wanted)).secret)
+
+
+@webhook.command("show")
+def show_webhook(context: typer.Context, tenant: Annotated[str, typer.Argument(help="whose alerts")]) -> None:
+    """Prints as JSON where a tenant's alerts go and how that goes, without the secret."""
+    _check_tenant(tenant)
+    typer.echo(_run(context, lambda administrator: administrator.webhook(tenant)).model_dump_json())
+
+
+@webhook.command("clear")
+def clear_webhook(
+    context: typer.Context, tenant: Annotated[str, typer.Argument(help="whose alerts")]
+) -> None:
+    """Has a tenant's alerts delivered no more; they are still listed by GET /v1/alerts."""
+    _check_tenant(tenant)
+    _run(context, lambda administrator: administrator.clear_webhook(tenant))
 
 
 def _check(key_id: str) -> None:

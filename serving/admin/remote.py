@@ -8,7 +8,8 @@ import httpx
 from pydantic import ValidationError
 
 from clients.administration import AuditPage, IssuedKey, KeyPage, LimitsPatch, NewKey, TenantLimits
-from clients.protocol import Problem
+from clients.alerts import IssuedWebhook, NewWebhook, WebhookInfo
+from clients.protocol import CameraPage, CameraStatus, Problem
 from clients.usage import UsageReport
 
 TIMEOUT_S = 30.0
@@ -53,6 +54,24 @@ class RemoteAdministrator:
         path, changes = f"/v1/tenants/{tenant}/limits", patch.model_dump(include=patch.model_fields_set)
         answer = await (self._send("PATCH", path, json=changes) if changes else self._send("GET", path))
         return TenantLimits.model_validate_json(answer)
+
+    async def retarget(self, tenant: str, name: str, target_miou: float) -> CameraStatus:
+        """Needs the tenant's own key: an operator's reaches no cameras."""
+        page = CameraPage.model_validate_json(await self._send("GET", "/v1/clients", params={"name": name}))
+        if not page.cameras:
+            raise RemoteError(f"the key's tenant has no camera {name}")
+        path, change = f"/v1/clients/{page.cameras[0].id}", {"target_miou": target_miou}
+        return CameraStatus.model_validate_json(await self._send("PATCH", path, json=change))
+
+    async def webhook(self, tenant: str) -> WebhookInfo:
+        return WebhookInfo.model_validate_json(await self._send("GET", f"/v1/tenants/{tenant}/webhook"))
+
+    async def set_webhook(self, tenant: str, wanted: NewWebhook) -> IssuedWebhook:
+        path = f"/v1/tenants/{tenant}/webhook"
+        return IssuedWebhook.model_validate_json(await self._send("PUT", path, json=wanted.model_dump()))
+
+    async def clear_webhook(self, tenant: str) -> None:
+        await self._send("DELETE", f"/v1/tenants/{tenant}/webhook")
 
     async def usage(self, tenant: str, month: str | None) -> UsageReport:
         own = {} if month is None else {"month": month}

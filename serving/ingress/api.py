@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from clients.protocol import PROBLEM_TYPE
 from serving.ingress.body import read_body
-from serving.ingress.routes import cameras, health, keys, limits, promise, segments, usage, variants
+from serving.ingress.routes import alerts, cameras, health, keys, limits, promise, segments, usage, variants
 from serving.ingress.services import ServicesSource
 from serving.problems import PROBLEM_URN, Invalid, RequestProblem
 
@@ -27,6 +27,7 @@ ROUTERS = (
     limits.router,
     usage.router,
     promise.router,
+    alerts.router,
 )
 
 
@@ -73,9 +74,10 @@ async def _refuse_route(request: Request, error: HTTPException) -> JSONResponse:
 
 
 async def _receive(request: Request, call_next: Any) -> Response:
-    """Notes when the request came, and bounds JSON bodies, which FastAPI reads whole before validating."""
+    """Notes when the request came, and bounds JSON bodies, which FastAPI reads whole before validating.
+    Segments and audits are no JSON: their routes bound them as they read."""
     request.state.arrived = time.perf_counter()
-    if request.method in ("POST", "PATCH"):
+    if request.method in ("POST", "PATCH", "PUT") and "/segments/" not in request.url.path:
         try:
             # starlette's own cache of the body
             request._body = await read_body(request, MAX_JSON, JSON_TIMEOUT_S)

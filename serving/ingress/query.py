@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Path, Query
 
 from clients.administration import KEY_ID_PATTERN, MAX_PAGE, TENANT_PATTERN
-from clients.protocol import MAX_DROPPED, MAX_SEQ, MaskMode
+from clients.protocol import MAX_DROPPED, MAX_SEQ, NAME_PATTERN, MaskMode
 from configs.ladder import Ladder
 from serving.problems import Invalid
 
@@ -21,6 +21,10 @@ AfterKeyQuery = Annotated[
 AfterEntryQuery = Annotated[
     str, Query(pattern=r"^(\d{1,15}-\d{1,9})?$", description="`next` of the page before")
 ]
+NameQuery = Annotated[
+    str | None, Query(min_length=1, max_length=128, pattern=NAME_PATTERN, description="only this camera")
+]
+AfterNameQuery = Annotated[str, Query(max_length=128, description="`next` of the page before")]
 LimitQuery = Annotated[int, Query(ge=1, le=MAX_PAGE, description="entries on a page")]
 SeqPath = Annotated[int, Path(ge=0, le=MAX_SEQ, description="the segment's number, rising by camera")]
 ConfigurationQuery = Annotated[int, Query(ge=0, description="index on the bundle's ladder", examples=[42])]

@@ -15,6 +15,7 @@ from ray.serve.handle import DeploymentHandle
 from configs.bundle import Bundle
 from configs.rates import load_rates
 from configs.settings import Settings
+from serving.alerts.watch import Watch
 from serving.ingress.api import build_api
 from serving.ingress.audits import Auditor
 from serving.ingress.dispatch import Dispatcher
@@ -46,6 +47,7 @@ class IngressReplica:
         self._options, self._rates = options, load_rates(settings.rates_file)
         self._variants, self._encoder, self._database = variants, encoder, database
         self._starting: asyncio.Task[Services] | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_api(self.services)
@@ -62,6 +64,8 @@ class IngressReplica:
         if not self._settings.redis_cluster:  # what older versions left, which knew no clusters
             await store.keys.take_over()
         await ensure_demo_key(store, self._settings.key_file)
+        watch = Watch(store, self._options.limits, self._options.audits, self._options.alerts)
+        self._watching = asyncio.create_task(watch.run())
         return Services(
             self._bundle,
             self._settings,

@@ -79,9 +79,14 @@ CameraPrincipal = Annotated[Principal, Depends(_camera_principal)]
 """Whom the request's key speaks for, where the camera in its path is theirs."""
 
 
+def administrator_for(principal: Principal, services: Services) -> Administrator:
+    """Acts in the name of the key; whether it may, the caller has asked."""
+    return Administrator(services.store, services.options, services.rates, principal.key_id)
+
+
 async def _administrator(principal: ThePrincipal, services: TheServices) -> Administrator:
     principal.require_operator()
-    return Administrator(services.store, services.options, services.rates, principal.key_id)
+    return administrator_for(principal, services)
 
 
 TheAdministrator = Annotated[Administrator, Depends(_administrator)]

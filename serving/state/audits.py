@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from serving.calibration import Calibration
@@ -10,7 +10,7 @@ from serving.promise import Audits
 from serving.state.averages import SMOOTHING
 from serving.state.connection import PREFIX, SCRIPTS, camera_key, reaching_redis
 
-_FIELDS = (
+AUDIT_FIELDS = (
     "audit_share",
     "promise_segments",
     "audits_asked",
@@ -46,9 +46,9 @@ class AuditStore:
         """What was counted of these cameras; those without any audit are left out."""
         async with reaching_redis(), self._redis.pipeline(transaction=False) as reads:
             for camera in cameras:
-                reads.hmget(camera_key(camera), *_FIELDS)
+                reads.hmget(camera_key(camera), *AUDIT_FIELDS)
             found = await reads.execute()
-        return list(_audits(dict(zip(_FIELDS, values, strict=True)) for values in found))
+        return [audits for values in found if (audits := audits_of(values)) is not None]
 
     async def calibration(self, family: str) -> dict[int, Calibration]:
         """What is known of a family's predictions, by variant."""
@@ -78,8 +78,7 @@ def _calibration_key(family: str) -> str:
     return f"{PREFIX}calibration:{family}"
 
 
-def _audits(found: Iterable[Mapping[str, str | None]]) -> Iterable[Audits]:
-    for fields in found:
-        share = fields["audit_share"]
-        if share is not None:
-            yield Audits(float(share), *(int(fields[name] or 0) for name in _FIELDS[1:]))
+def audits_of(values: Sequence[str | None]) -> Audits | None:
+    """What the camera's `AUDIT_FIELDS` say; None where no audit was ever drawn."""
+    share, *counts = values
+    return None if share is None else Audits(float(share), *(int(count or 0) for count in counts))

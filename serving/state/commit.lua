@@ -93,7 +93,8 @@ if ARGV[17] ~= '' then
   redis.call('EXPIRE', audits, 3600)
 end
 if tonumber(seq) > last then last = tonumber(seq) end
-redis.call('HSET', camera, 'state_version', '2', 'state_target', ARGV[8],
+local time = redis.call('TIME')
+redis.call('HSET', camera, 'state_version', '2', 'last_at', time[1], 'state_target', ARGV[8],
   'last_seq', string.format('%.0f', last), 'last_configuration', ARGV[2],
   'deficit_updates', string.format('%d', updates), 'epoch', string.format('%d', epoch),
   'cost_average', exact(cost_average), 'deficit_average', exact(deficit), 'overuse_average', exact(overuse))
@@ -107,7 +108,7 @@ redis.call('HSET', answers, seq, ARGV[9])
 redis.call('ZREM', open, seq)
 
 -- Usage, by the hour in which the segment was committed (serving/state/usage.py folds it into the ledger).
-local hour = string.format('%d', math.floor(redis.call('TIME')[1] / 3600))
+local hour = string.format('%d', math.floor(time[1] / 3600))
 local first = redis.call('HINCRBY', usage, hour .. ':segments', 1) == 1
 redis.call('HINCRBY', usage, hour .. ':flops', ARGV[14])
 redis.call('HINCRBY', usage, hour .. ':bytes', ARGV[6])

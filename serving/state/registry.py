@@ -8,7 +8,7 @@ Camera tokens are not in the register's index: a tenant may have very many, and 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -84,6 +84,18 @@ class KeyRegistry:
                     reads.hgetall(key_hash(name.partition("/")[2]))
                 found = await reads.execute()
         return list(zip(names, found, strict=True))
+
+    async def tenants(self) -> AsyncIterator[str]:
+        """Every tenant that ever had a key, in order."""
+        lowest = "[0"  # operators' keys come before: they have no tenant
+        while True:
+            async with reaching_redis():
+                names = await self._redis.zrange(INDEX, lowest, "+", bylex=True, offset=0, num=1)
+            if not names:
+                return
+            tenant = names[0].partition("/")[0]
+            yield tenant
+            lowest = f"[{tenant}0"  # 0 follows /
 
     async def record(self, tenant: str, actor: str, act: str, subject: str) -> None:
         """Writes an act on a tenant's own things into the tenant's log."""

@@ -18,9 +18,10 @@ import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from clients.protocol import CameraPatch, CameraStatus, Registration, SegmentFormat
+from clients.protocol import DEFAULT_TARGET, CameraPatch, CameraStatus, Registration, SegmentFormat
 from configs.settings import Settings
 from serving.problems import QuotaExceeded, StateUnavailable
+from serving.state.alerts import AlertStore
 from serving.state.audits import AuditStore, audits_key
 from serving.state.averages import SMOOTHING
 from serving.state.connection import PREFIX, SCRIPTS, camera_key, key_hash, reaching_redis
@@ -119,6 +120,7 @@ class StateStore:
         self.tenants = TenantStore(self._redis)
         self.usage = UsageStore(self._redis)
         self.audits = AuditStore(self._redis)
+        self.alerts = AlertStore(self._redis)
 
     @classmethod
     def of(cls, settings: Settings, url: str) -> StateStore:
@@ -210,8 +212,10 @@ class StateStore:
         async with reaching_redis():
             key = camera_key(camera)
             fields = {"tenant": tenant, "name": registration.name, **_format_fields(registration.segment)}
-            fields["target_miou"] = exact(registration.target_miou)
+            if registration.target_miou is not None:
+                fields["target_miou"] = exact(registration.target_miou)
             await self._redis.hset(key, mapping=fields)
+            await self._redis.hsetnx(key, "target_miou", exact(DEFAULT_TARGET))
             await self._redis.hsetnx(key, "created_at", exact(time.time()))
             await self._redis.expire(key, self._idle_s)
         return camera

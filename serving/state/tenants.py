@@ -55,6 +55,12 @@ class TenantStore:
             found: str | None = await self._name(keys=[names_key(tenant)], args=[name, camera, most])
         return found
 
+    async def camera_names(self, tenant: str) -> dict[str, str]:
+        """Ids of all the tenant's cameras by name."""
+        async with reaching_redis():
+            found: dict[str, str] = await self._redis.hgetall(names_key(tenant))
+        return found
+
     async def cameras(self, tenant: str) -> list[str]:
         """Ids of all the tenant's cameras."""
         async with reaching_redis():

@@ -57,6 +57,7 @@ MATRIX: dict[tuple[str, str], dict[str, int]] = {
     ("POST", "/v1/clients"): rights(
         stranger=201, other=404, camera=404, reader=403, tenant=201, operator=404
     ),
+    ("GET", "/v1/clients"): rights(stranger=200, other=403, camera=403, reader=200, tenant=200, operator=404),
     ("GET", "/v1/clients/{camera}"): rights(
         stranger=404, other=404, camera=200, reader=200, tenant=200, operator=404
     ),
@@ -85,6 +86,16 @@ MATRIX: dict[tuple[str, str], dict[str, int]] = {
     # 409: no audit of this segment is asked for
     ("PUT", "/v1/clients/{camera}/segments/{seq}/audit"): rights(
         stranger=404, other=404, camera=409, reader=403, tenant=409, operator=404
+    ),
+    ("GET", "/v1/alerts"): rights(stranger=404, other=403, camera=403, reader=200, tenant=200, operator=200),
+    ("PUT", "/v1/tenants/{tenant}/webhook"): rights(
+        stranger=404, other=403, camera=403, reader=403, tenant=200, operator=200
+    ),
+    ("GET", "/v1/tenants/{tenant}/webhook"): rights(
+        stranger=404, other=403, camera=403, reader=403, tenant=200, operator=200
+    ),
+    ("DELETE", "/v1/tenants/{tenant}/webhook"): rights(
+        stranger=404, other=403, camera=403, reader=403, tenant=204, operator=204
     ),
     ("GET", "/v1/audit"): rights(**OPERATORS_ONLY, operator=200),
 }
@@ -146,6 +157,10 @@ def attempt(
         key_id = http.post("/v1/keys", json=body, headers=parties.headers("operator")).json()["id"]
     path = route.format(camera=camera.id, seq=0, key_id=key_id, tenant=parties.tenant)
     headers = parties.headers(credential)
+    if "/webhook" in route:
+        own, body = parties.headers("tenant"), {"url": "https://hooks.example/penance"}
+        http.put(path, json=body, headers=own).raise_for_status()
+        return http.request(method, path, json=body if method == "PUT" else None, headers=headers)
     if method == "PUT":
         query = {"configuration": 89, "bundle": camera.bundle}
         return http.put(path, params=query, content=SEGMENT, headers=headers | {"Content-Type": "video/mp4"})
@@ -155,7 +170,7 @@ def attempt(
         "/v1/keys": {"tenant": parties.tenant},
         "/v1/tenants/{tenant}/limits": {"cameras": 500},
     }
-    if route in ("/v1/usage", "/v1/promise"):
+    if route in ("/v1/usage", "/v1/promise", "/v1/alerts"):
         return http.get(path, params={"tenant": parties.tenant}, headers=headers)
     body = bodies.get(route) if method in ("POST", "PATCH") else None
     return http.request(method, path, json=body, headers=headers)
@@ -192,6 +207,28 @@ def test_a_tenants_acts_on_its_cameras_are_written_down(http: httpx.Client, part
     acts = [(entry["act"], entry["actor"]) for entry in log if entry["subject"] == camera.id]
     actor = str(parties.keys["tenant"]).partition(".")[0]
     assert acts == [("camera.register", actor), ("camera.patch", actor), ("camera.delete", actor)]
+
+
+def test_a_tenant_lists_its_cameras_and_changes_a_target_by_name(
+    application: RunningApplication, http: httpx.Client, parties: Parties
+) -> None:
+    own = parties.headers("tenant")
+    name = uuid.uuid4().hex
+    camera = http.post("/v1/clients", json={"name": name, "segment": SMALL}, headers=own).json()
+    names, after = [], ""
+    while after is not None:
+        page = http.get("/v1/clients", params={"after": after, "limit": 3}, headers=own).json()
+        names += [found["name"] for found in page["cameras"]]
+        after = page["next"]
+    assert names == sorted(set(names))
+    assert name in names
+    assert http.get("/v1/clients", headers=parties.headers("stranger")).json()["next"] is None
+    remote = ["--server", application.url, "--key", str(parties.keys["tenant"])]
+    done = CliRunner().invoke(app, [*remote, "target", parties.tenant, name, "0.8"])
+    assert done.exit_code == 0, done.output
+    assert http.get(f"/v1/clients/{camera['id']}", headers=own).json()["target_miou"] == 0.8
+    gone = CliRunner().invoke(app, [*remote, "target", parties.tenant, "nobody", "0.8"])
+    assert gone.exit_code == 1
 
 
 def test_the_command_works_over_http(

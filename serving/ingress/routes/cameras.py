@@ -6,8 +6,16 @@ import secrets
 
 from fastapi import APIRouter
 
-from clients.protocol import CameraPatch, CameraStatus, LadderEntry, Registered, Registration
-from serving.ingress.query import CameraId
+from clients.protocol import (
+    CameraName,
+    CameraPage,
+    CameraPatch,
+    CameraStatus,
+    LadderEntry,
+    Registered,
+    Registration,
+)
+from serving.ingress.query import AfterNameQuery, CameraId, LimitQuery, NameQuery
 from serving.ingress.routes.refusals import refusals
 from serving.ingress.services import NO_CAMERA, CameraPrincipal, Services, ThePrincipal, TheServices
 from serving.keys import Principal
@@ -34,6 +42,7 @@ async def register(principal: ThePrincipal, services: TheServices, registration:
     return Registered(
         id=camera,
         token=token,
+        target_miou=status.target_miou,
         next_seq=status.next_seq,
         bundle=bundle.id,
         classes=bundle.manifest.classes,
@@ -43,6 +52,24 @@ async def register(principal: ThePrincipal, services: TheServices, registration:
         ),
         codec=bundle.manifest.codec,
     )
+
+
+@router.get("/v1/clients", summary="List cameras", responses=refusals(403, 404, 422))
+async def list_cameras(
+    principal: ThePrincipal,
+    services: TheServices,
+    name: NameQuery = None,
+    after: AfterNameQuery = "",
+    limit: LimitQuery = 100,
+) -> CameraPage:
+    """The tenant's cameras, in the order of their names."""
+    if principal.scope == "operator":
+        raise NotFound("An operator's key reaches no tenant's cameras. Use the tenant's key.")
+    principal.require_insight(principal.tenant)
+    held = await services.store.tenants.camera_names(principal.tenant)
+    names = sorted(known for known in held if known > after and name in (None, known))
+    cameras = tuple(CameraName(id=held[known], name=known) for known in names[:limit])
+    return CameraPage(cameras=cameras, next=names[limit - 1] if len(names) > limit else None)
 
 
 @router.get("/v1/clients/{camera}", summary="A camera's state", responses=refusals(404))

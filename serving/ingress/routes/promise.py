@@ -13,7 +13,7 @@ from serving.ingress.query import BundleQuery, CameraId, SeqPath, TenantQuery
 from serving.ingress.routes.refusals import refusals
 from serving.ingress.services import NO_CAMERA, CameraPrincipal, ThePrincipal, TheServices
 from serving.problems import Invalid, NotFound, WrongBundle
-from serving.promise import Audits, failure_rate_at_most
+from serving.promise import Audits, failure_rate_at_least, failure_rate_at_most
 
 router = APIRouter(tags=["promise"])
 
@@ -31,6 +31,7 @@ def promise_status(audits: list[Audits], share: float, confidence: float) -> Pro
         audits_failed=total.failed,
         confidence=confidence,
         failure_rate_at_most=failure_rate_at_most(total, confidence),
+        failure_rate_at_least=failure_rate_at_least(total, confidence),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Path, Query
 
 from clients.administration import KEY_ID_PATTERN, MAX_PAGE, TENANT_PATTERN
-from clients.protocol import MAX_DROPPED, MAX_SEQ, MaskMode
+from clients.protocol import MAX_DROPPED, MAX_SEQ, SEGMENT_TYPE, MaskMode
 from configs.ladder import Ladder
 from serving.problems import Invalid
 
@@ -46,6 +46,13 @@ DroppedQuery = Annotated[
         examples=["17:42"],
     ),
 ]
+SEGMENT_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {SEGMENT_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+"""How a body of video stands in the interface's description."""
 MasksQuery = Annotated[MaskMode, Query(description="which label maps the answer shall hold")]
 
 

@@ -10,6 +10,7 @@ from clients.protocol import SEGMENT_TYPE, SegmentAnswer
 from serving.ingress.body import read_body
 from serving.ingress.outcome import SegmentRequest
 from serving.ingress.query import (
+    SEGMENT_BODY,
     BandwidthQuery,
     BundleQuery,
     CameraId,
@@ -34,9 +35,7 @@ router = APIRouter(tags=["segments"])
     "/v1/clients/{camera}/segments/{seq}",
     summary="Segment one second of video",
     responses=refusals(403, 404, 408, 409, 413, 415, 422, 429),
-    openapi_extra={
-        "requestBody": {"required": True, "content": {SEGMENT_TYPE: {"schema": {"type": "string"}}}}
-    },
+    openapi_extra=SEGMENT_BODY,
 )
 async def put_segment(
     request: Request,

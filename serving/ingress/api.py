@@ -12,7 +12,17 @@ from starlette.exceptions import HTTPException
 
 from clients.protocol import PROBLEM_TYPE
 from serving.ingress.body import read_body
-from serving.ingress.routes import cameras, health, keys, limits, promise, segments, usage, variants
+from serving.ingress.routes import (
+    cameras,
+    health,
+    keys,
+    limits,
+    promise,
+    segments,
+    transitions,
+    usage,
+    variants,
+)
 from serving.ingress.services import ServicesSource
 from serving.problems import PROBLEM_URN, Invalid, RequestProblem
 
@@ -27,6 +37,7 @@ ROUTERS = (
     limits.router,
     usage.router,
     promise.router,
+    transitions.router,
 )
 
 

@@ -224,6 +224,8 @@ class SegmentService:
             dropped=[(seq, self._bundle.costs[index]) for seq, index in request.dropped],
             audit_share=None if outcome.drawn is None else self._auditor.options.share,
             audit_map=audit_map(self._bundle, request, outcome) if outcome.drawn else None,
+            bandwidth=request.bandwidth,
+            decision=request.decision,
         )
         done = await self._store.commit(request.camera, commit)
         if done.past_hours:  # once an hour and camera, and nothing that an answer waits for

@@ -12,11 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clients.bitrate import BitrateEstimator, SizeEstimate
 from clients.inference import one_thread_session
-from clients.policy import Feedback, Observation
+from clients.policy import Choice, Feedback, Observation
 from clients.state import NONE, SeenStates, StateLayout
+from clients.transitions import pack_seen
 from configs.bundle import Bundle, BundleError
 from configs.ladder import Configuration
 
@@ -25,12 +27,22 @@ STALE = 10
 
 HIGHEST_TARGET = 0.999
 
+MASKED = -1e8
+"""Logits below this are of settings that are estimated not to fit (`rl.adapter.network`)."""
+
 
 class AdapterPolicy:
     """Chooses for one camera; not thread-safe. Ask once for each segment, in order."""
 
-    def __init__(self, bundle: Bundle, configurations: Sequence[Configuration]) -> None:
-        """Raises `BundleError` where the bundle has no policy or no estimator, or the server another
+    def __init__(
+        self,
+        bundle: Bundle,
+        configurations: Sequence[Configuration],
+        explore: float = 0.0,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        """`explore` is the share of segments for which any configuration that is estimated to fit is drawn.
+        Raises `BundleError` where the bundle has no policy or no estimator, or the server another
         ladder."""
         entry = bundle.manifest.policy
         if entry is None:
@@ -45,20 +57,23 @@ class AdapterPolicy:
             )
         self._estimator = BitrateEstimator.of(bundle, entry.timing)
         self._session = one_thread_session(bundle.path(entry.model))
+        self._explore, self._rng = explore, rng or np.random.default_rng()
         self._entry, self._configurations = entry, tuple(configurations)
         width = self._session.get_inputs()[0].shape[1]
         base = StateLayout(configurations, entry.embedding, 0, entry.timing.seconds)
         self._layout = StateLayout(configurations, entry.embedding, width - base.width, entry.timing.seconds)
 
-    def choose(self, observation: Observation) -> int:
-        """The likeliest configuration; without a bandwidth the dense variant at the smallest setting."""
+    def choose(self, observation: Observation) -> Choice:
+        """The likeliest configuration, or one that is drawn; without a bandwidth the dense variant at the
+        smallest setting."""
         estimate = self._estimate(observation)
         if observation.bandwidth is None:
             smallest = int(estimate.bytes.argmin())
-            return smallest * (len(self._configurations) // len(estimate.bytes))
+            return Choice(smallest * (len(self._configurations) // len(estimate.bytes)))
         state = self._layout.encode(self._seen(observation, observation.bandwidth, estimate))
         logits = self._session.run(None, {"state": state})[0]
-        return int(logits[0].argmax())
+        chosen, probability = drawn(logits[0], self._explore, self._rng)
+        return Choice(chosen, probability, pack_seen(estimate.bytes, estimate.features))
 
     def _estimate(self, observation: Observation) -> SizeEstimate:
         if observation.last_bytes is not None and observation.last_configuration is not None:
@@ -81,6 +96,14 @@ class AdapterPolicy:
         )
 
 
+def drawn(logits: NDArray[np.float32], explore: float, rng: np.random.Generator) -> tuple[int, float]:
+    """An index and the probability with which it is given: the highest logit's, but with `explore` any that
+    is not masked. logits: (configurations,)."""
+    best, allowed = int(logits.argmax()), np.flatnonzero(logits > MASKED)
+    chosen = int(rng.choice(allowed)) if explore and rng.random() < explore else best
+    return chosen, (1 - explore) * (chosen == best) + explore / len(allowed)
+
+
 def usable(feedback: Feedback | None, embedding: int) -> Feedback | None:
     """Feedback that a policy trained on this many embedding values can go by; None if it is too old or of
     another encoder."""
@@ -89,6 +112,8 @@ def usable(feedback: Feedback | None, embedding: int) -> Feedback | None:
     return feedback if not embedding or len(feedback.embedding) == embedding else None
 
 
-def adapter_policy(directory: Path, configurations: Sequence[Configuration]) -> AdapterPolicy:
+def adapter_policy(
+    directory: Path, configurations: Sequence[Configuration], explore: float = 0.0
+) -> AdapterPolicy:
     """The policy of the bundle in a folder. Raises `BundleError`."""
-    return AdapterPolicy(Bundle.load(directory), configurations)
+    return AdapterPolicy(Bundle.load(directory), configurations, explore)

@@ -29,7 +29,7 @@ from clients.delivery import Delivery
 from clients.drops import DropLedger
 from clients.errors import RefusedByServer, ServerError, ServerUnreachable, StaleBundle, TryLater
 from clients.outage import Outage
-from clients.policy import Feedback, Observation, Policy, PolicyFactory, parse_policy
+from clients.policy import Choice, Feedback, Observation, Policy, PolicyFactory, parse_policy
 from clients.protocol import DEFAULT_SERVER, DEFAULT_TARGET, MaskMode, Registered, Registration
 from clients.realtime import Pipeline
 from clients.retry import retry_delay
@@ -192,11 +192,12 @@ class Camera:
             seq, self._next_seq = self._next_seq, self._next_seq + 1
         return CapturedSegment(seq, frames, time.time(), time.monotonic())
 
-    def _choose(self, captured: CapturedSegment) -> tuple[Configuration, str]:
-        """The configuration for a segment and the bundle that its index belongs to."""
+    def _choose(self, captured: CapturedSegment) -> tuple[Choice, int | None, str]:
+        """The choice for a segment, the seq whose embedding it went by, and the bundle that its index belongs
+        to."""
         with self._lock:
             assert self._policy is not None  # open() comes first
-            feedback = None
+            feedback = made_by = None
             if self._latest:
                 made_by, configuration, embedding = self._latest
                 feedback = Feedback(embedding, configuration, captured.seq - made_by)
@@ -208,26 +209,37 @@ class Camera:
                 captured.frames,
                 self._last_bytes,
             )
-            self._last_configuration = self._policy.choose(observation)
-            self._last_bytes = None
-            return self.configurations[self._last_configuration], self.server.registered.bundle
+            choice = self._policy.choose(observation)
+            self._last_configuration, self._last_bytes = choice.configuration, None
+            return choice, made_by, self.server.registered.bundle
 
     def _encode(self, captured: CapturedSegment) -> EncodedSegment:
-        configuration, bundle = self._choose(captured)
+        choice, feedback, bundle = self._choose(captured)
+        configuration = self.configurations[choice.configuration]
         flags = CodecFlags.model_validate(self.server.registered.codec)
         rate = Fraction(self.source.format.fps).limit_denominator(1000)
         started = time.perf_counter()
         data = encode_segment(captured.frames, configuration.setting, rate, flags)
         with self._lock:
             self._last_bytes = len(data)
-        return EncodedSegment(captured, configuration, bundle, data, 1000 * (time.perf_counter() - started))
+        return EncodedSegment(
+            captured,
+            configuration,
+            bundle,
+            data,
+            1000 * (time.perf_counter() - started),
+            choice.probability,
+            feedback,
+            choice.seen,
+        )
 
     def _overtaken(self, segment: CapturedSegment | EncodedSegment) -> SegmentResult:
         """Drops a segment that waited too long; one that was not compressed yet still gets its choice."""
         if isinstance(segment, EncodedSegment):
             configuration, bundle = segment.configuration, segment.bundle
         else:
-            configuration, bundle = self._choose(segment)
+            choice, _, bundle = self._choose(segment)
+            configuration = self.configurations[choice.configuration]
         self._ledger.add(segment.seq, configuration.index)
         return dropped_segment(segment, configuration, bundle, "backlog")
 

@@ -86,6 +86,15 @@ def camera(
             rich_help_panel=CHOICE,
         ),
     ] = "fixed:0",
+    explore: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=0.99,
+            help="share of segments for which an adapter draws any configuration that fits, for learning",
+            rich_help_panel=CHOICE,
+        ),
+    ] = 0.0,
     target: Annotated[
         float | None,
         typer.Option(
@@ -155,7 +164,7 @@ def camera(
 
     box = _parse_size(size)
     try:
-        make_policy = parse_policy(policy)
+        make_policy = parse_policy(policy, explore)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--policy") from error
     display = Display(f"{name or default_name(source)} to {server}")

@@ -46,6 +46,9 @@ class SegmentParameters(BaseModel):
     deadline_ms: float | None = None
     captured_at: float | None = None  # unix seconds at which the segment's last frame was there
     masks: MaskMode = "none"
+    probability: float | None = None  # with which the policy gave the configuration
+    feedback: int | None = None  # seq of the segment whose embedding it went by
+    seen: str | None = None  # what it saw of the segment, as `clients.transitions` packs it
     dropped: tuple[Drop, ...] = ()
 
     def query(self) -> dict[str, str | int | float]:

@@ -78,6 +78,9 @@ class Delivery:
             deadline_ms=None if self.deadline is None else 1000 * self.deadline,
             captured_at=segment.captured.captured_at,
             masks=self.masks,
+            probability=segment.probability,
+            feedback=segment.feedback,
+            seen=segment.seen or None,
             dropped=self.ledger.before(segment.seq),
         )
 

@@ -38,11 +38,21 @@ class Observation:
     last_bytes: int | None = None  # what the segment before came to, if it was compressed
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A configuration, by its index on the ladder; the probability with which it was given; and what the
+    policy saw of the segment to come, packed (`clients.transitions`), empty where it saw nothing."""
+
+    configuration: int
+    probability: float = 1.0
+    seen: str = ""
+
+
 class Policy(Protocol):
     """Chooses configurations; asked once per segment, one question at a time."""
 
-    def choose(self, observation: Observation) -> int:
-        """The index on the ladder of the next segment's configuration."""
+    def choose(self, observation: Observation) -> Choice:
+        """The next segment's configuration."""
         ...
 
 
@@ -55,8 +65,8 @@ class FixedPolicy:
     def __init__(self, configuration: int) -> None:
         self.configuration = configuration
 
-    def choose(self, observation: Observation) -> int:
-        return self.configuration
+    def choose(self, observation: Observation) -> Choice:
+        return Choice(self.configuration)
 
 
 class RoundRobinPolicy:
@@ -80,26 +90,31 @@ class RoundRobinPolicy:
         ]
         self._next = 0
 
-    def choose(self, observation: Observation) -> int:
+    def choose(self, observation: Observation) -> Choice:
         index = self._order[self._next % len(self._order)]
         self._next += 1
-        return index
+        return Choice(index)
 
 
-def parse_policy(text: str) -> PolicyFactory:
+def parse_policy(text: str, explore: float = 0.0) -> PolicyFactory:
     """Reads `fixed:INDEX`, `fixed:SCALE/QP/VARIANT`, `round-robin`, `adapter` or `adapter:BUNDLE`;
     `ValueError` names what is allowed.
+
+    explore: share of segments for which an adapter draws any configuration that it takes to fit, so that
+        learning from its stream sees what else there is; other policies know no such thing.
 
     The ladder comes from the server, so the result is a factory; it raises `ValueError` for a configuration
     that is not on that ladder, and `BundleError`, which is one, where the bundle has no policy for it.
     """
     kind, _, argument = text.partition(":")
+    if not 0 <= explore < 1:
+        raise ValueError(f"a share of 0 to below 1 can be explored with, got {explore}")
     if kind == "adapter":
         from clients.adapter import adapter_policy  # needs ONNX Runtime
         from configs.bundle import DEFAULT_BUNDLE
 
         folder = Path(argument) if argument else DEFAULT_BUNDLE
-        return lambda configurations: adapter_policy(folder, configurations)
+        return lambda configurations: adapter_policy(folder, configurations, explore)
     if kind == "round-robin" and not argument:
         return RoundRobinPolicy
     try:

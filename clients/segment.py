@@ -33,6 +33,9 @@ class EncodedSegment:
     bundle: str
     data: bytes
     encode_ms: float
+    probability: float = 1.0  # with which the policy gave the configuration
+    feedback: int | None = None  # seq of the segment whose embedding it went by
+    seen: str = ""  # what it saw of the segment, packed
 
     @property
     def seq(self) -> int:

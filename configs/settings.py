@@ -45,6 +45,12 @@ class Settings(BaseSettings):
         120.0, gt=0, description="longest time a segment without a deadline may take"
     )
     answers_kept: int = Field(32, ge=1, le=1024, description="answers stored for replay, per camera")
+    transitions_kept: int = Field(
+        256,
+        ge=0,
+        le=100_000,
+        description="transitions kept for learning, per camera, 1 KB each; 0: none",
+    )
     lease_s: float = Field(
         3.0, gt=0.2, description="how long a segment stays claimed by a replica that fell silent"
     )

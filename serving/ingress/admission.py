@@ -7,6 +7,7 @@ its next segment instead of waiting for an answer that it can no longer use.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict, defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from serving.ingress.fairness import Work
 
 SMOOTHING = 0.2
 TIMES_KEPT = 1000
+DOUBT_S = 5.0
 
 
 class BrownOut(IntEnum):
@@ -66,30 +68,45 @@ class Admission:
     retry_after_s: float = 0.0
 
 
+@dataclass(slots=True)
+class _Estimate:
+    seconds: float
+    at: float  # when it was last measured or doubted
+    doubted: bool = False
+
+
 class ServiceTimes:
-    """How long segments occupy a lane, as measured: moving averages by variant and FLOPs, in seconds."""
+    """How long segments occupy a lane, as measured: moving averages by variant and FLOPs, in seconds.
+
+    An expectation that refuses segments would never be measured again: one slow start, and all segments of
+    its kind are refused for ever. So it is doubted, halved every `DOUBT_S`, until one segment gets through;
+    what that one takes stands in its place.
+    """
 
     def __init__(self) -> None:
-        self._seconds: OrderedDict[tuple[int, int], float] = OrderedDict()
+        self._known: OrderedDict[tuple[int, int], _Estimate] = OrderedDict()
 
-    def observe(self, variant: int, flops: int, seconds: float) -> None:
-        old = self._seconds.get((variant, flops))
-        new = seconds if old is None else old + SMOOTHING * (seconds - old)
-        self._seconds[variant, flops] = new
-        self._seconds.move_to_end((variant, flops))
-        while len(self._seconds) > TIMES_KEPT:
-            self._seconds.popitem(last=False)
+    def observe(self, variant: int, flops: int, seconds: float, now: float = 0.0) -> None:
+        old = self._known.get((variant, flops))
+        new = seconds if old is None or old.doubted else old.seconds + SMOOTHING * (seconds - old.seconds)
+        self._known[variant, flops] = _Estimate(new, now)
+        self._known.move_to_end((variant, flops))
+        while len(self._known) > TIMES_KEPT:
+            self._known.popitem(last=False)
 
-    def expect(self, variant: int, flops: int) -> float:
-        """Seconds for a segment like this; 0 as long as nothing of its variant was measured."""
-        known = self._seconds.get((variant, flops))
-        if known is not None:
-            return known
-        alike = [(seconds, size) for (index, size), seconds in self._seconds.items() if index == variant]
-        if not alike:
-            return 0.0
-        seconds, size = min(alike, key=lambda pair: abs(pair[1] - flops))
-        return seconds * flops / size
+    def expect(self, variant: int, flops: int, allowed_s: float = math.inf, now: float = 0.0) -> float:
+        """Seconds for a segment like this, of which `allowed_s` are left; 0 as long as nothing of its variant
+        was measured."""
+        key = (variant, flops)
+        if key not in self._known:
+            alike = [known for known in self._known if known[0] == variant]
+            if not alike:
+                return 0.0
+            key = min(alike, key=lambda known: abs(known[1] - flops))
+        estimate, ratio = self._known[key], flops / key[1]
+        if estimate.seconds * ratio > allowed_s and now - estimate.at >= DOUBT_S:
+            estimate.seconds, estimate.at, estimate.doubted = estimate.seconds / 2, now, True
+        return estimate.seconds * ratio
 
 
 def backlog_s(waiting: Iterable[Work], lanes: int) -> float:

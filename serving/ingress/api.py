@@ -12,7 +12,18 @@ from starlette.exceptions import HTTPException
 
 from clients.protocol import PROBLEM_TYPE
 from serving.ingress.body import read_body
-from serving.ingress.routes import alerts, cameras, health, keys, limits, promise, segments, usage, variants
+from serving.ingress.routes import (
+    alerts,
+    cameras,
+    health,
+    keys,
+    limits,
+    promise,
+    segments,
+    transitions,
+    usage,
+    variants,
+)
 from serving.ingress.services import ServicesSource
 from serving.problems import PROBLEM_URN, Invalid, RequestProblem
 
@@ -28,6 +39,7 @@ ROUTERS = (
     usage.router,
     promise.router,
     alerts.router,
+    transitions.router,
 )
 
 

@@ -10,6 +10,7 @@ from clients.protocol import LabelMaps, MaskMode, SegmentAnswer, Timings
 from configs.bundle import Bundle
 from serving.ingress.admission import BrownOut
 from serving.ingress.inference import Inferred
+from serving.state.transitions import UNTOLD, Decision
 
 
 @dataclass(slots=True)
@@ -29,6 +30,7 @@ class SegmentRequest:
     body: bytes
     arrived: float
     received: float
+    decision: Decision = UNTOLD
     at_work: bool = False
 
     def remaining_s(self, longest_s: float) -> float:

@@ -7,9 +7,11 @@ from typing import Annotated
 from fastapi import Path, Query
 
 from clients.administration import KEY_ID_PATTERN, MAX_PAGE, TENANT_PATTERN
-from clients.protocol import MAX_DROPPED, MAX_SEQ, NAME_PATTERN, MaskMode
+from clients.protocol import MAX_DROPPED, MAX_SEQ, NAME_PATTERN, SEGMENT_TYPE, MaskMode
+from clients.transitions import MAX_SEEN, SEEN_PATTERN
 from configs.ladder import Ladder
 from serving.problems import Invalid
+from serving.state.transitions import Decision
 
 CameraId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="id from the registration")]
 KeyIdPath = Annotated[str, Path(pattern=KEY_ID_PATTERN, description="what stands before the dot of a key")]
@@ -50,6 +52,28 @@ DroppedQuery = Annotated[
         examples=["17:42"],
     ),
 ]
+ProbabilityQuery = Annotated[
+    float | None,
+    Query(gt=0, le=1, allow_inf_nan=False, description="with which the policy gave this configuration"),
+]
+FeedbackQuery = Annotated[
+    int | None, Query(ge=0, le=MAX_SEQ, description="the segment whose embedding the policy went by")
+]
+SeenQuery = Annotated[
+    str,
+    Query(
+        max_length=MAX_SEEN,
+        pattern=SEEN_PATTERN,
+        description="what else the policy saw: base64 of float16, kept for learning",
+    ),
+]
+SEGMENT_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {SEGMENT_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+"""How a body of video stands in the interface's description."""
 MasksQuery = Annotated[MaskMode, Query(description="which label maps the answer shall hold")]
 
 
@@ -66,6 +90,13 @@ def parse_dropped(text: str, seq: int, ladder: Ladder) -> tuple[tuple[int, int],
             raise Invalid(f"Dropped segment {number} is not below this segment, {seq}.")
         check_configuration(configuration, ladder)
     return tuple((number, configuration) for number, configuration in sorted(pairs))
+
+
+def read_decision(seq: int, probability: float | None, feedback: int | None, seen: str) -> Decision:
+    """How the camera came to its choice. Raises `Invalid`."""
+    if feedback is not None and feedback >= seq:
+        raise Invalid(f"Feedback comes from a segment before this one, {seq}, not from {feedback}.")
+    return Decision(probability, feedback, seen)
 
 
 def check_configuration(index: int, ladder: Ladder) -> None:

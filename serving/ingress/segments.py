@@ -145,13 +145,14 @@ class SegmentService:
         }
         limits = await self._quotas.limits(request.tenant)
         await self._quotas.take(request.tenant, amounts)
+        now, allowed = time.perf_counter(), request.remaining_s(self._settings.answer_timeout_s)
         work = Work(
             tenant=request.tenant,
             camera=request.camera,
             share=limits.share,
             cost=float(flops),
-            service_s=self._times.expect(configuration.variant, flops),
-            expires=time.perf_counter() + request.remaining_s(self._settings.answer_timeout_s),
+            service_s=self._times.expect(configuration.variant, flops, allowed, now),
+            expires=now + allowed,
         )
         queued = time.perf_counter()
         try:
@@ -162,7 +163,8 @@ class SegmentService:
                 started = time.perf_counter()
                 masks = wanted_masks(request.masks, level, bool(drawn))
                 inferred = await self._infer(request, segment, masks)
-                self._times.observe(configuration.variant, flops, time.perf_counter() - started)
+                ended = time.perf_counter()
+                self._times.observe(configuration.variant, flops, ended - started, ended)
         except (DeadlinePassed, Overloaded, Overtaken, asyncio.CancelledError):
             await self._quotas.give_back(request.tenant, amounts)
             raise
@@ -222,6 +224,8 @@ class SegmentService:
             dropped=[(seq, self._bundle.costs[index]) for seq, index in request.dropped],
             audit_share=None if outcome.drawn is None else self._auditor.options.share,
             audit_map=audit_map(self._bundle, request, outcome) if outcome.drawn else None,
+            bandwidth=request.bandwidth,
+            decision=request.decision,
         )
         done = await self._store.commit(request.camera, commit)
         if done.past_hours:  # once an hour and camera, and nothing that an answer waits for

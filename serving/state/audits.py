@@ -9,6 +9,7 @@ from serving.calibration import Calibration
 from serving.promise import Audits
 from serving.state.averages import SMOOTHING
 from serving.state.connection import PREFIX, SCRIPTS, camera_key, reaching_redis
+from serving.state.transitions import transitions_key
 
 AUDIT_FIELDS = (
     "audit_share",
@@ -23,8 +24,8 @@ AUDIT_FIELDS = (
 class AuditStore:
     """Atomic acts on audits; `client` is an asynchronous Redis client that decodes replies."""
 
-    def __init__(self, client: Any) -> None:
-        self._redis = client
+    def __init__(self, client: Any, transitions_kept: int) -> None:
+        self._redis, self._transitions_kept = client, transitions_kept
         self._settle = client.register_script((SCRIPTS / "audit.lua").read_text(encoding="utf-8"))
 
     async def asked(self, camera: str, seq: int) -> str | None:
@@ -37,8 +38,13 @@ class AuditStore:
         """Counts what an audit showed and corrects the average, once; False if none was asked for."""
         async with reaching_redis():
             reply: int = await self._settle(
-                keys=[camera_key(camera), audits_key(camera)],
-                args=[str(seq), format(miou, ".17g"), format(SMOOTHING, ".17g")],
+                keys=[camera_key(camera), audits_key(camera), transitions_key(camera)],
+                args=[
+                    str(seq),
+                    format(miou, ".17g"),
+                    format(SMOOTHING, ".17g"),
+                    str(self._transitions_kept),
+                ],
             )
         return reply == 1
 

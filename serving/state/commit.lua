@@ -1,11 +1,13 @@
 -- Commits one segment: counters, averages, answer. All of it once per (camera, seq), or nothing.
--- KEYS: camera hash, answers hash, open set, hourly counters of usage, audits that are asked for.
+-- KEYS: camera hash, answers hash, open set, hourly counters of usage, audits that are asked for, transitions.
 -- ARGV: seq, configuration, cost, overuse and deficit ('' where unknown), bytes, frames, target, answer,
 --       smoothing, answers kept, embedding ('' if none), dropped as 'seq:cost,seq:cost', FLOPs,
 --       seconds after which an idle camera is forgotten, share of segments that are audited ('' if no audit
---       was drawn), label map of the last frame ('' unless this segment is audited).
+--       was drawn), label map of the last frame ('' unless this segment is audited), transitions kept,
+--       bandwidth, probability of the choice, seq whose embedding it went by, what else the policy saw ('' each
+--       where unknown).
 -- Returns {verdict, answer, 1 if counters of past hours wait to be folded}. The averages' arithmetic is that of serving/state/averages.py, to the bit.
-local camera, answers, open, usage, audits = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local camera, answers, open, usage, audits, transitions = unpack(KEYS)
 local AUDITS_OPEN = 4
 local seq, target, smoothing, kept = ARGV[1], tonumber(ARGV[8]), tonumber(ARGV[10]), tonumber(ARGV[11])
 
@@ -106,6 +108,14 @@ redis.call('HINCRBY', camera, 'bytes', ARGV[6])
 redis.call('HINCRBY', camera, 'frames', ARGV[7])
 redis.call('HSET', answers, seq, ARGV[9])
 redis.call('ZREM', open, seq)
+
+-- What was chosen and what came of it, for learning (serving/state/transitions.py).
+if ARGV[18] ~= '0' then
+  redis.call('XADD', transitions, 'MAXLEN', '~', ARGV[18], '*', 'seq', seq, 'configuration', ARGV[2],
+    'probability', ARGV[20], 'feedback', ARGV[21], 'seen', ARGV[22], 'bytes', ARGV[6], 'bandwidth', ARGV[19],
+    'target', ARGV[8], 'cost', ARGV[3], 'deficit', ARGV[5], 'overuse', ARGV[4], 'embedding', ARGV[12])
+  redis.call('EXPIRE', transitions, ARGV[15])
+end
 
 -- Usage, by the hour in which the segment was committed (serving/state/usage.py folds it into the ledger).
 local hour = string.format('%d', math.floor(time[1] / 3600))

@@ -27,6 +27,7 @@ from serving.state.averages import SMOOTHING
 from serving.state.connection import PREFIX, SCRIPTS, camera_key, key_hash, reaching_redis
 from serving.state.registry import KeyRegistry
 from serving.state.tenants import TenantStore, names_key
+from serving.state.transitions import UNTOLD, Decision, TransitionStore, transitions_key
 from serving.state.usage import UsageStore, usage_key
 
 BeginVerdict = Literal["go", "wait", "replay", "stale", "dropped", "missing"]
@@ -51,7 +52,7 @@ class Claim:
 class Commit:
     """One segment's outcome, ready to be counted. `dropped` pairs seq with cost. `audit_share` is the
     probability with which an audit was drawn, None where none could be; `audit_map` is the last frame's label
-    map, as JSON, where this segment is audited."""
+    map, as JSON, where this segment is audited. `bandwidth` is in megabytes per second."""
 
     seq: int
     configuration: int
@@ -67,6 +68,8 @@ class Commit:
     dropped: Sequence[tuple[int, float]]
     audit_share: float | None = None
     audit_map: str | None = None
+    bandwidth: float | None = None
+    decision: Decision = UNTOLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,7 @@ class StateStore:
         lease_s: float,
         idle_s: float = 90 * 86_400,
         cluster: bool = False,
+        transitions_kept: int = 0,
     ) -> None:
         kind = redis.RedisCluster if cluster else redis.Redis
         # Any: redis-py's types know neither that this client is asynchronous nor that it decodes replies.
@@ -114,13 +118,15 @@ class StateStore:
             retry=Retry(NoBackoff(), 1),
         )
         self._answers_kept, self._lease_ms, self._idle_s = answers_kept, round(lease_s * 1000), round(idle_s)
+        self._transitions_kept = transitions_kept
         self._begin = self._redis.register_script((SCRIPTS / "begin.lua").read_text(encoding="utf-8"))
         self._commit = self._redis.register_script((SCRIPTS / "commit.lua").read_text(encoding="utf-8"))
         self.keys = KeyRegistry(self._redis)
         self.tenants = TenantStore(self._redis)
         self.usage = UsageStore(self._redis)
-        self.audits = AuditStore(self._redis)
         self.alerts = AlertStore(self._redis)
+        self.audits = AuditStore(self._redis, transitions_kept)
+        self.transitions = TransitionStore(self._redis)
 
     @classmethod
     def of(cls, settings: Settings, url: str) -> StateStore:
@@ -131,6 +137,7 @@ class StateStore:
             settings.lease_s,
             settings.camera_idle_days * 86_400,
             settings.redis_cluster,
+            settings.transitions_kept,
         )
 
     async def close(self) -> None:
@@ -191,11 +198,15 @@ class StateStore:
             str(self._idle_s),
             "" if commit.audit_share is None else exact(commit.audit_share),
             commit.audit_map or "",
+            str(self._transitions_kept),
+            _exact_or_empty(commit.bandwidth),
+            _exact_or_empty(commit.decision.probability),
+            "" if commit.decision.feedback is None else str(commit.decision.feedback),
+            commit.decision.seen,
         ]
+        own = (usage_key(camera), audits_key(camera), transitions_key(camera))
         async with reaching_redis():
-            verdict, answer, *past = await self._commit(
-                keys=[*_segment_keys(camera), usage_key(camera), audits_key(camera)], args=arguments
-            )
+            verdict, answer, *past = await self._commit(keys=[*_segment_keys(camera), *own], args=arguments)
         return Commitment(verdict, answer, past == [1])
 
     # Cameras
@@ -268,7 +279,7 @@ class StateStore:
             name, token = await self._redis.hmget(camera_key(camera), "name", "token_id")
             if token:
                 await self._redis.delete(key_hash(token))
-            await self._redis.delete(*_segment_keys(camera), audits_key(camera))
+            await self._redis.delete(*_segment_keys(camera), audits_key(camera), transitions_key(camera))
         await self.usage.fold(tenant, camera, name or "")
         await self.usage.forget(camera)
         if name:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,10 @@ import numpy as np
 import pytest
 
 from clients.codec import encode_segment
-from clients.protocol import SEGMENT_TYPE
 from configs.bundle import DEFAULT_BUNDLE
 from configs.ladder import CompressionSetting
 from load_tests.application import RunningApplication
+from load_tests.plain_camera import PlainCamera as TestCamera
 
 FRAMES, WIDTH, HEIGHT = 3, 128, 96
 SMALL = {"seconds": 0.2, "fps": 15, "width": WIDTH, "height": HEIGHT}
@@ -38,35 +37,6 @@ def bundle() -> Path:
 def application(short_directory: Path, bundle: Path) -> Iterator[RunningApplication]:
     with RunningApplication(short_directory / "app", bundle) as running:
         yield running
-
-
-@dataclass
-class TestCamera:
-    """A registered camera that speaks plain HTTP, so that tests see every byte and status."""
-
-    __test__ = False
-
-    http: httpx.Client
-    id: str
-    token: str
-    bundle: str
-    next_seq: int
-
-    def put(
-        self, seq: int | str, body: Any, *, headers: dict[str, str] | None = None, **query: Any
-    ) -> httpx.Response:
-        parameters = {"configuration": 89, "bundle": self.bundle, **query}
-        own = {"Authorization": f"Bearer {self.token}", "Content-Type": SEGMENT_TYPE}
-        return self.http.put(
-            f"/v1/clients/{self.id}/segments/{seq}",
-            content=body,
-            params={name: value for name, value in parameters.items() if value is not None},
-            headers={name: value for name, value in (own | (headers or {})).items() if value},
-        )
-
-    def status(self) -> dict[str, Any]:
-        answer = self.http.get(f"/v1/clients/{self.id}", headers={"Authorization": f"Bearer {self.token}"})
-        return dict(answer.raise_for_status().json())
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from clients.bandwidth import Uplink
 from clients.camera import Camera, SegmentResult, default_name
 from clients.connection import PenanceServer
 from clients.errors import RefusedByServer, ServerUnreachable
-from clients.policy import FixedPolicy, Observation
+from clients.policy import Choice, FixedPolicy, Observation
 from clients.source import VideoSource
 from configs.ladder import Configuration
 from tests.clients.peer import KEY, Peer, Query
@@ -152,7 +152,7 @@ def test_the_policy_sees_the_embedding_with_what_made_it(peer: Peer, video: Path
     seen: list[Observation] = []
 
     class Watching(FixedPolicy):
-        def choose(self, observation: Observation) -> int:
+        def choose(self, observation: Observation) -> Choice:
             seen.append(observation)
             return super().choose(observation)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clients.policy import FixedPolicy, Observation, RoundRobinPolicy, parse_policy
+from clients.policy import Choice, FixedPolicy, Observation, RoundRobinPolicy, parse_policy
 from configs.ladder import Ladder, VariantSpec, load_ladder
 
 LADDER = load_ladder()
@@ -17,7 +17,7 @@ NOTHING = Observation(0.65, None, None, None)
 
 def choices(ladder: Ladder, count: int) -> list[int]:
     policy = RoundRobinPolicy(ladder.configurations)
-    return [policy.choose(NOTHING) for _ in range(count)]
+    return [policy.choose(NOTHING).configuration for _ in range(count)]
 
 
 def test_twenty_segments_see_all_variants_and_scales_several_times() -> None:
@@ -49,7 +49,7 @@ def test_it_is_deterministic() -> None:
 def test_fixed_policies_are_read(text: str, index: int) -> None:
     policy = parse_policy(text)(LADDER.configurations)
     assert isinstance(policy, FixedPolicy)
-    assert policy.choose(NOTHING) == index
+    assert policy.choose(NOTHING) == Choice(index, probability=1.0)
 
 
 @pytest.mark.parametrize(

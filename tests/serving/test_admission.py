@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.ingress.admission import (
+    DOUBT_S,
     AdmissionOptions,
     BrownOut,
     BrownOutThresholds,
@@ -96,6 +97,29 @@ def test_a_service_time_follows_what_is_observed(services: list[float]) -> None:
     for service in services:
         times.observe(3, 10**9, service)
     assert min(services) * 0.999 <= times.expect(3, 10**9) <= max(services) * 1.001
+
+
+def test_a_slow_start_does_not_refuse_all_that_follow_for_ever() -> None:
+    times, now = ServiceTimes(), 100.0
+    times.observe(2, 10**9, 33.0, now)
+    refused = 0
+    while times.expect(2, 10**9, 2.0, now) > 2.0:
+        now, refused = now + 0.1, refused + 1
+    assert 4 * DOUBT_S < now - 100.0 < 6 * DOUBT_S  # 33 s is five halvings above 2 s
+    assert refused > 200
+    times.observe(2, 10**9, 0.4, now)
+    assert times.expect(2, 10**9, 2.0, now) == 0.4
+
+
+def test_what_really_takes_longer_than_is_left_is_let_through_once_in_a_while_only() -> None:
+    times, now, let_through = ServiceTimes(), 0.0, 0
+    times.observe(0, 10**11, 0.9, now)
+    for _ in range(600):
+        now += 0.1
+        if times.expect(0, 10**11, 0.5, now) <= 0.5:
+            let_through += 1
+            times.observe(0, 10**11, 0.9, now)
+    assert 1 <= let_through <= 60 / DOUBT_S
 
 
 def test_sizes_that_were_never_seen_are_judged_by_the_nearest_of_their_variant() -> None:

@@ -7,9 +7,9 @@ from operator import add
 
 from fastapi import APIRouter, Request
 
-from clients.protocol import SEGMENT_TYPE, PromiseStatus
+from clients.protocol import PromiseStatus
 from serving.ingress.body import read_body
-from serving.ingress.query import BundleQuery, CameraId, SeqPath, TenantQuery
+from serving.ingress.query import SEGMENT_BODY, BundleQuery, CameraId, SeqPath, TenantQuery
 from serving.ingress.routes.refusals import refusals
 from serving.ingress.services import NO_CAMERA, CameraPrincipal, ThePrincipal, TheServices
 from serving.problems import Invalid, NotFound, WrongBundle
@@ -61,9 +61,7 @@ async def tenant_promise(
     status_code=202,
     summary="Send the frame that an answer asked for",
     responses=refusals(403, 404, 408, 409, 413, 422),
-    openapi_extra={
-        "requestBody": {"required": True, "content": {SEGMENT_TYPE: {"schema": {"type": "string"}}}}
-    },
+    openapi_extra=SEGMENT_BODY,
 )
 async def audit_segment(
     request: Request,

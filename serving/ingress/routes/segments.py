@@ -10,6 +10,7 @@ from clients.protocol import SEGMENT_TYPE, SegmentAnswer
 from serving.ingress.body import read_body
 from serving.ingress.outcome import SegmentRequest
 from serving.ingress.query import (
+    SEGMENT_BODY,
     BandwidthQuery,
     BundleQuery,
     CameraId,
@@ -17,11 +18,15 @@ from serving.ingress.query import (
     ConfigurationQuery,
     DeadlineQuery,
     DroppedQuery,
+    FeedbackQuery,
     MasksQuery,
+    ProbabilityQuery,
+    SeenQuery,
     SeqPath,
     TargetQuery,
     check_configuration,
     parse_dropped,
+    read_decision,
 )
 from serving.ingress.routes.refusals import refusals
 from serving.ingress.services import CameraPrincipal, TheServices
@@ -34,9 +39,7 @@ router = APIRouter(tags=["segments"])
     "/v1/clients/{camera}/segments/{seq}",
     summary="Segment one second of video",
     responses=refusals(403, 404, 408, 409, 413, 415, 422, 429),
-    openapi_extra={
-        "requestBody": {"required": True, "content": {SEGMENT_TYPE: {"schema": {"type": "string"}}}}
-    },
+    openapi_extra=SEGMENT_BODY,
 )
 async def put_segment(
     request: Request,
@@ -52,6 +55,9 @@ async def put_segment(
     captured_at: CapturedQuery = None,
     dropped: DroppedQuery = "",
     masks: MasksQuery = "none",
+    probability: ProbabilityQuery = None,
+    feedback: FeedbackQuery = None,
+    seen: SeenQuery = "",
 ) -> SegmentAnswer:
     """The body is one H.264 stream in mp4. The same seq again gets the same answer."""
     principal.require_upload()
@@ -62,6 +68,7 @@ async def put_segment(
         )
     check_configuration(configuration, in_force.ladder)
     reported = parse_dropped(dropped, seq, in_force.ladder)
+    decision = read_decision(seq, probability, feedback, seen)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != SEGMENT_TYPE:
         raise WrongMediaType(f"Send the segment as {SEGMENT_TYPE}, not as {media_type or 'nothing'}.")
@@ -81,5 +88,6 @@ async def put_segment(
         body=body,
         arrived=request.state.arrived,
         received=time.perf_counter(),
+        decision=decision,
     )
     return await services.segments.take(job)

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from clients.adapter import STALE, AdapterPolicy, usable
+from clients.adapter import STALE, AdapterPolicy, drawn, usable
 from clients.policy import Feedback, Observation, parse_policy
 from clients.scene import StreetScene
 from clients.state import StateLayout
+from clients.transitions import unpack_seen
 from configs.bundle import Bundle, BundleError
 from configs.timing import TIMINGS
 from rl.adapter.export import add_policy
-from rl.adapter.network import ActorNetwork, AdapterArchitecture
+from rl.adapter.network import NEVER, ActorNetwork, AdapterArchitecture
 from rl.adapter.runs import TrainedPolicy, save_policy
 from rl.bitrate.commands import train_bitrate
 from rl.bitrate.export import add_to_bundle
@@ -93,16 +94,33 @@ def test_a_camera_chooses_by_it_with_any_feedback(shipped: Bundle) -> None:
     make = parse_policy(f"adapter:{shipped.directory}")
     policy = make(shipped.ladder.configurations)
     seen = replace(OBSERVATION, frames=frames())
-    first = policy.choose(seen)
+    first = policy.choose(seen).configuration
     late = Feedback(np.zeros(120, np.float32), first, age=3)
     second = policy.choose(replace(seen, feedback=late, last_configuration=first, last_bytes=50_000))
-    assert {first, second} <= set(range(len(shipped.ladder)))
+    assert second.probability == 1
+    sizes, features = unpack_seen(second.seen, len(shipped.ladder.settings))
+    assert (sizes > 0).all()
+    assert len(features) == ABOUT.features
+    assert {first, second.configuration} <= set(range(len(shipped.ladder)))
 
 
 def test_without_a_bandwidth_it_sends_little_to_the_dense_variant(shipped: Bundle) -> None:
     policy = AdapterPolicy(shipped, shipped.ladder.configurations)
-    chosen = shipped.ladder[policy.choose(replace(OBSERVATION, bandwidth=None, frames=frames()))]
+    choice = policy.choose(replace(OBSERVATION, bandwidth=None, frames=frames()))
+    chosen = shipped.ladder[choice.configuration]
     assert chosen.variant == 0
+
+
+def test_what_explores_knows_the_probability_of_each_choice() -> None:
+    logits, rng = np.array([0.0, 3.0, NEVER, 1.0], np.float32), np.random.default_rng(0)
+    draws = [drawn(logits, 0.3, rng) for _ in range(20_000)]
+    told = dict(draws)
+    assert set(told) == {0, 1, 3}
+    assert sum(told.values()) == pytest.approx(1)
+    for index, probability in told.items():
+        share = np.mean([chosen == index for chosen, _ in draws])
+        assert share == pytest.approx(probability, abs=0.02)
+    assert drawn(logits, 0.0, rng) == (1, 1.0)
 
 
 def test_feedback_that_is_stale_or_of_another_encoder_is_not_gone_by() -> None:

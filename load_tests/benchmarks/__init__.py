@@ -1,0 +1,1 @@
+"""Figures measured on a real application; nothing here is a test."""

@@ -1,0 +1,1 @@
+"""What must hold through kills of parts of a running application."""

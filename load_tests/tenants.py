@@ -1,0 +1,28 @@
+"""Tenants for load, made offline as `penance-admin` makes them."""
+
+from __future__ import annotations
+
+import uuid
+
+from clients.administration import LimitsPatch, NewKey
+from configs.rates import load_rates
+from configs.settings import Settings
+from load_tests.application import RunningApplication
+from serving.admin.administrator import Administrator
+from serving.options import load_options
+from serving.state.embedded import EmbeddedServer
+from serving.state.store import StateStore
+
+
+async def new_tenant(application: RunningApplication, limits: LimitsPatch) -> str:
+    """A key of a new tenant with these limits."""
+    settings = Settings()
+    store = StateStore(EmbeddedServer(application.state_directory).url, answers_kept=8, lease_s=1)
+    options, rates = load_options(settings.serving_file), load_rates(settings.rates_file)
+    administrator, tenant = Administrator(store, options, rates, "offline:load"), f"load-{uuid.uuid4().hex}"
+    try:
+        key = (await administrator.create(NewKey(tenant=tenant))).key
+        await administrator.limits(tenant, limits)
+    finally:
+        await store.close()
+    return key

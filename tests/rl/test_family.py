@@ -213,11 +213,19 @@ def test_in_the_end_all_learn_from_one_another_and_other_channels_are_pruned_ane
     bundle: Bundle, paper: FamilyRecipe, examples: FamilyData, tmp_path: Path
 ) -> None:
     specs, schedule = load_ladder().variants, Schedule(**SHORT, learning_rate=0.001)
-    recipe = _short(paper).model_copy(update={"mutual": Mutual(dense=schedule, pruned=schedule, pull=1.0)})
+    mutual = Mutual(dense=schedule, pruned=schedule, pull=1.0, remembered=0.5, after={2: schedule})
+    recipe = _short(paper).model_copy(update={"mutual": mutual})
     kept = [load_network(bundle, number) for number in range(len(specs))]
     kept[4] = kept[3]  # not what is planned for variant 4
     networks = train_family(recipe, specs, examples, tmp_path, kept=kept)
     assert (tmp_path / "mutual" / "checkpoint.pt").exists()
+    assert [path.name for path in (tmp_path / "mutual").glob("variant?")] == ["variant2"]
+    learnt = read_network(
+        tmp_path / "mutual" / "variant0.safetensors", recipe.architecture, kept[0].channels
+    ).head.norm.weight
+    torch.testing.assert_close(
+        networks[0].head.norm.weight, (learnt + kept[0].head.norm.weight) / 2, rtol=1e-5, atol=1e-6
+    )
     assert not (tmp_path / "variant3").exists()
     assert (tmp_path / "variant4" / "anneal").exists()
     for network, before, entry in zip(networks, kept, bundle.manifest.variants, strict=True):

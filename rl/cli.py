@@ -62,7 +62,8 @@ def train_segmentation_family(
     from configs.bundle import Bundle
     from configs.ladder import load_ladder
     from rl.vss.bundling import make_bundle
-    from rl.vss.family import FamilyData, measured, train_family
+    from rl.vss.evaluate import measure_family
+    from rl.vss.family import FamilyData, train_family
     from rl.vss.model_card import Origin
     from rl.vss.recipe import load_recipe
     from rl.vss.sources import sources_of
@@ -85,7 +86,9 @@ def train_segmentation_family(
         start=loaded[0] if start else None,
         kept=[] if start else loaded,
     )
-    figures = measured(networks, ladder.variants, examples, out)
+    figures = measure_family(
+        networks, ladder.variants, settings.certainty, examples.camvid_test, examples.streets_test
+    )
     directory = bundle or BUNDLES_DIRECTORY / settings.name
     origin = Origin(
         earlier.id if earlier else None,

@@ -15,7 +15,6 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from pydantic import TypeAdapter
 
 from configs.bundle import sha256
 from configs.ladder import VariantSpec
@@ -33,7 +32,7 @@ from rl.vss.datasets import (
     load_streets,
     load_unlabelled,
 )
-from rl.vss.evaluate import FRAME_SIZE, VariantFigures, camvid_miou, measure_family
+from rl.vss.evaluate import FRAME_SIZE, camvid_miou
 from rl.vss.imagenet import load_imagenet
 from rl.vss.mutual import learn_mutually
 from rl.vss.recipe import FamilyRecipe, Losses, Schedule
@@ -47,7 +46,6 @@ from serving.vss.hardware import REFERENCE
 from serving.vss.pspnet import PSPNet
 from serving.vss.weights import read_network, save_network
 
-FIGURES = "figures.json"
 SCENE_DRIVES, SCENE_FRAMES = 12, 8
 ANNOTATED_A_SECOND = 1.0  # frames of static cameras
 VALIDATION_STRIDE = 4  # CamVid's validation run is 15 fps video: every fourth image says as much
@@ -296,16 +294,3 @@ class TrainingRun:
             validate=validate,
             title=f"{self.directory.name}: {stage}",
         )
-
-
-def measured(
-    networks: list[PSPNet], specs: tuple[VariantSpec, ...], data: FamilyData, directory: Path
-) -> list[VariantFigures]:
-    """The figures of the finished family; measured again only when weights are newer than the figures."""
-    file, table = directory / FIGURES, TypeAdapter(list[VariantFigures])
-    newest = max(path.stat().st_mtime for path in directory.glob(weights_file("*")))
-    if file.exists() and file.stat().st_mtime >= newest:
-        return table.validate_json(file.read_bytes())
-    figures = measure_family(networks, specs, data.recipe.certainty, data.camvid_test, data.streets_test)
-    file.write_bytes(table.dump_json(figures, indent=1))
-    return figures

@@ -94,6 +94,15 @@ the pruned ones what variant 0 says, and variant 0, beside labels and its own ea
 ones say together.
 """
 
+_AFTER = """
+Then variant {number} learnt on alone for {steps} steps.
+"""
+
+_REMEMBERED = """
+In the end, variant 0's weights became a mean of those before and after, {share:.0%} of it those before
+(Wortsman et al. 2022).
+"""
+
 _CERTAIN = """
 Variant {number}: classes of whose pixels fewer than {share:.0%} have a probability of {certainty} are not in
 a frame.
@@ -152,6 +161,11 @@ def _made(recipe: FamilyRecipe, origin: Origin) -> str:
         crops=recipe.pruning.crops,
         mutual=recipe.mutual.dense.steps if recipe.mutual else 0,
     )
+    if recipe.mutual:
+        for number, schedule in recipe.mutual.after.items():
+            text += _AFTER.format(number=number, steps=schedule.steps)
+        if recipe.mutual.remembered:
+            text += _REMEMBERED.format(share=recipe.mutual.remembered)
     for number, certainty in recipe.certainty.items():
         text += _CERTAIN.format(share=SURE_SHARE, certainty=certainty, number=number)
     return textwrap.fill(" ".join(text.split()), 110)

@@ -15,8 +15,8 @@ from configs.ladder import load_ladder
 from rl.cli import evaluate
 from rl.vss.batches import TrainingData
 from rl.vss.bundling import make_bundle
-from rl.vss.evaluate import FRAME_SIZE, VariantFigures
-from rl.vss.family import FamilyData, begin, measured, train_family
+from rl.vss.evaluate import FRAME_SIZE, VariantFigures, measure_family
+from rl.vss.family import FamilyData, begin, train_family
 from rl.vss.model_card import Origin, model_card
 from rl.vss.recipe import FamilyRecipe, Mutual, Schedule
 from rl.vss.sources import Source
@@ -87,7 +87,7 @@ def bundle(paper: FamilyRecipe, examples: FamilyData, tmp_path_factory: pytest.T
     recipe, ladder = _short(paper), load_ladder()
     out = tmp_path_factory.mktemp("run")
     networks = train_family(recipe, ladder.variants, examples, out)
-    figures = measured(networks, ladder.variants, examples, out)
+    figures = measure_family(networks, ladder.variants, {}, examples.camvid_test, examples.streets_test)
     sources = [Source(repository="someone/streets", clips=("c",))]
     make_bundle(out / "bundle", recipe, ladder, networks, figures, sources, Origin())
     return Bundle.load(out / "bundle")
@@ -127,10 +127,9 @@ def test_what_is_finished_is_not_done_again(
     bundle: Bundle, paper: FamilyRecipe, examples: FamilyData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rl.vss.family.train", None)
-    monkeypatch.setattr("rl.vss.family.measure_family", None)
     out, specs = bundle.directory.parent, load_ladder().variants
     networks = train_family(_short(paper), specs, examples, out)
-    assert [row.name for row in measured(networks, specs, examples, out)] == [spec.name for spec in specs]
+    assert [network.channels for network in networks] == [v.channels for v in bundle.manifest.variants]
 
 
 def test_the_model_card_names_figures_sources_and_licences(bundle: Bundle) -> None:
@@ -165,6 +164,9 @@ def test_the_model_card_says_where_variant_0_came_from(
     assert said in card
     assert ("ImageNet" in card) != origin.kept
     assert "learnt from one another" in card
+    assert "Then variant 4 learnt on alone" in card
+    assert "50% of it those before" in card
+    assert "fewer than 25% have a probability of 0.68" in card
 
 
 def test_the_table_is_printed_without_data(tmp_path: Path, bundle: Bundle) -> None:

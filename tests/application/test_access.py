@@ -79,6 +79,9 @@ MATRIX: dict[tuple[str, str], dict[str, int]] = {
     ),
     ("PATCH", "/v1/tenants/{tenant}/limits"): rights(**OPERATORS_ONLY, operator=200),
     ("GET", "/v1/usage"): rights(stranger=404, other=403, camera=403, reader=200, tenant=200, operator=200),
+    ("GET", "/v1/transitions"): rights(
+        stranger=404, other=403, camera=403, reader=200, tenant=200, operator=200
+    ),
     ("GET", "/v1/promise"): rights(stranger=404, other=403, camera=403, reader=200, tenant=200, operator=200),
     ("GET", "/v1/clients/{camera}/promise"): rights(
         stranger=404, other=404, camera=200, reader=200, tenant=200, operator=404

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from serving.options import VariantOptions
 from serving.vss.engine import SegmentationEngine
 from serving.vss.family import load_variant
 
+NICENESS = 4
+"""What computes stands behind what answers: refusals stay quick on a full machine."""
 USUAL_FRAMES = 15
 """Frames of the usual segment, for which decoders hold memory from the start; longer ones get more."""
 
@@ -69,6 +72,7 @@ class VariantReplica:
     def __init__(
         self, bundle_directory: Path, variant: int, options: VariantOptions, settings: Settings
     ) -> None:
+        os.nice(NICENESS)
         bundle = Bundle.load(bundle_directory)
         network = load_variant(bundle, variant, options.threads)
         logger.info("Variant %d of bundle %s runs on %s.", variant, bundle.id, network.runs_on)

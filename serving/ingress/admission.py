@@ -20,6 +20,9 @@ from serving.ingress.fairness import Work
 SMOOTHING = 0.2
 TIMES_KEPT = 1000
 DOUBT_S = 5.0
+STRETCH = 4
+"""Times the FLOPs of a measured segment up to which another is taken to last in proportion: of tiny ones,
+most of the time is not the network's."""
 
 
 class BrownOut(IntEnum):
@@ -95,11 +98,11 @@ class ServiceTimes:
             self._known.popitem(last=False)
 
     def expect(self, variant: int, flops: int, allowed_s: float = math.inf, now: float = 0.0) -> float:
-        """Seconds for a segment like this, of which `allowed_s` are left; 0 as long as nothing of its variant
-        was measured."""
+        """Seconds for a segment like this, of which `allowed_s` are left; 0 as long as nothing like it was
+        measured."""
         key = (variant, flops)
         if key not in self._known:
-            alike = [known for known in self._known if known[0] == variant]
+            alike = [k for k in self._known if k[0] == variant and STRETCH * k[1] >= flops]
             if not alike:
                 return 0.0
             key = min(alike, key=lambda known: abs(known[1] - flops))
@@ -128,7 +131,8 @@ def decide(
         return Admission(False, expected, f"{len(own)} segments of this tenant wait already", drained)
     if expected > remaining:
         reason = f"answering is expected to take {expected:.2f} s and {max(0.0, remaining):.2f} s are left"
-        return Admission(False, expected, reason, max(0.0, expected - remaining))
+        # Later the expectation is another one: lanes are free by then, or it is doubted.
+        return Admission(False, expected, reason, min(DOUBT_S, max(0.0, expected - remaining)))
     backlog = backlog_s(waiting, options.lanes)
     if options.brown_out_s.level(backlog) >= BrownOut.SHARES and over_share(work, waiting):
         reason = "the server is under pressure and this tenant's waiting segments are more than its share"

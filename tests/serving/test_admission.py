@@ -129,6 +129,13 @@ def test_sizes_that_were_never_seen_are_judged_by_the_nearest_of_their_variant()
     assert times.expect(0, 6 * 10**10) == pytest.approx(0.24)
     assert times.expect(0, 2 * 10**9) == pytest.approx(0.04)
     assert times.expect(1, 10**11) == 0.0
+    assert times.expect(0, 5 * 10**11) == 0.0  # nothing as large was measured: it is tried, not refused
+
+
+def test_no_camera_is_sent_away_for_long() -> None:
+    refusal = decide(work(service_s=1000.0, expires=10.0), 0.0, [], [], OPTIONS)
+    assert not refusal.admitted
+    assert refusal.retry_after_s == DOUBT_S
 
 
 @dataclass

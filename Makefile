@@ -4,7 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 VIDEO ?=
 SEGMENTS ?= 20
-PARALLEL := --numprocesses logical --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast check format lock table clean
@@ -28,10 +27,10 @@ demo: setup ## start the application and stream a scene (and VIDEO=path); writes
 	@$(BIN)/python -m load_tests.demo --segments $(SEGMENTS) $(if $(VIDEO),--video "$(VIDEO)")
 
 test: check ## all tests, lint and types
-	@$(BIN)/pytest -q $(PARALLEL)
+	@$(BIN)/pytest -q
 
 test-fast: setup ## the tests that need no whole application and no whole family
-	@$(BIN)/pytest -q -m "not slow" $(PARALLEL)
+	@$(BIN)/pytest -q -m "not slow"
 
 check: setup ## lint, format and types
 	@$(BIN)/ruff check .

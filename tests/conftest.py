@@ -10,17 +10,6 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # each process has a core, not all of them
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in several processes, those of one file share one, with their fixtures. Whole
-    applications fill the machine, so all of them share one, too: one after another."""
-    for item in items:
-        file = item.path.relative_to(REPOSITORY / "tests")
-        group = "application" if file.parts[0] == "application" else str(file)
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

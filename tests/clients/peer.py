@@ -115,7 +115,8 @@ class Peer:
         self.received.append((seq, query, len(frames)))
         drops = [tuple(map(int, d.split(":"))) for d in query.get("dropped", "").split(",") if d]
         self.dropped += [(d[0], d[1]) for d in drops]
-        self.by_camera[self.names[int(camera.removeprefix("cam-")) - 1]] += 1
+        number = int(camera.removeprefix("cam-"))  # registered with an earlier peer on this port, perhaps
+        self.by_camera[self.names[number - 1] if number <= len(self.names) else camera] += 1
         self.next_seqs[camera] = seq + 1
         self.answers[camera, seq] = self.answer(seq, query, len(frames), receive_ms)
         return (200, None) if fault == "hang up" else (200, self.answers[camera, seq])

@@ -80,7 +80,7 @@ def test_variant_0_is_drawn_by_the_others_alone_as_far_as_it_is_pulled(
             mutual._Learner.of(network, number, small_recipe, settings, crops)
             for number, network in enumerate(networks)
         ]
-        losses.append([loss.item() for loss in mutual._losses(learners, batch, settings)])
+        losses.append([loss.item() for loss in mutual._losses(learners, batch, small_recipe, settings)])
     dense, pruned = zip(*((row[0], row[1:]) for row in losses), strict=True)
     assert dense[1] > dense[0]
     assert dense[2] - dense[1] == pytest.approx(dense[1] - dense[0], rel=1e-4)

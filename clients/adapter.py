@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from clients.bitrate import BitrateEstimator, SizeEstimate
 from clients.inference import one_thread_session
 from clients.policy import Choice, Feedback, Observation
-from clients.state import NONE, SeenStates, StateLayout
+from clients.state import NEVER, NONE, SeenStates, StateLayout
 from clients.transitions import pack_seen
 from configs.bundle import Bundle, BundleError
 from configs.ladder import Configuration
@@ -26,9 +26,6 @@ STALE = 10
 """Feedback older than this says nothing of the scene any more."""
 
 HIGHEST_TARGET = 0.999
-
-MASKED = -1e8
-"""Logits below this are of settings that are estimated not to fit (`rl.adapter.network`)."""
 
 
 class AdapterPolicy:
@@ -99,7 +96,7 @@ class AdapterPolicy:
 def drawn(logits: NDArray[np.float32], explore: float, rng: np.random.Generator) -> tuple[int, float]:
     """An index and the probability with which it is given: the highest logit's, but with `explore` any that
     is not masked. logits: (configurations,)."""
-    best, allowed = int(logits.argmax()), np.flatnonzero(logits > MASKED)
+    best, allowed = int(logits.argmax()), np.flatnonzero(logits > NEVER)
     chosen = int(rng.choice(allowed)) if explore and rng.random() < explore else best
     return chosen, (1 - explore) * (chosen == best) + explore / len(allowed)
 

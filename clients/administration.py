@@ -17,6 +17,11 @@ KEY_ID_PATTERN = r"^[A-Za-z0-9_-]{8,32}$"
 MAX_PAGE = 500
 
 Rate = Annotated[float, Field(gt=0, le=1e15, allow_inf_nan=False)]
+Cameras = Annotated[int, Field(ge=0, le=1_000_000)]
+Share = Annotated[float, Field(gt=0, le=1000)]
+Lenience = Annotated[float, Field(ge=0, le=0.3)]
+FailureRate = Annotated[float, Field(gt=0, lt=1)]
+SilentAfter = Annotated[float, Field(ge=1, le=2_592_000)]
 TenantName = Annotated[str, Field(pattern=TENANT_PATTERN)]
 
 
@@ -66,22 +71,20 @@ class TenantLimits(Message):
     """What a tenant may use, and what it is promised. The rates are token buckets that hold a few seconds'
     worth."""
 
-    cameras: int = Field(ge=0, le=1_000_000)
+    cameras: Cameras
     segments_per_s: Rate
     gflops_per_s: Rate = Field(description="FLOPs are 2 per multiply-add")
     bytes_per_s: Rate = Field(description="of uploads' bodies")
-    share: float = Field(1.0, gt=0, le=1000, description="its weight among tenants when there is a queue")
-    lenience: float = Field(
+    share: Share = Field(1.0, description="its weight among tenants when there is a queue")
+    lenience: Lenience = Field(
         0.0,
-        ge=0,
-        le=0.3,
         description="mIoU by which its targets may be lowered under pressure; 0: not at all",
     )
-    failure_rate: float = Field(
-        0.1, gt=0, lt=1, description="promised: at most this share of segments falls short of its target"
+    failure_rate: FailureRate = Field(
+        0.1, description="promised: at most this share of segments falls short of its target"
     )
-    silent_after_s: float = Field(
-        60.0, ge=1, le=2_592_000, description="without a segment for so long, a camera is called silent"
+    silent_after_s: SilentAfter = Field(
+        60.0, description="without a segment for so long, a camera is called silent"
     )
 
 
@@ -90,14 +93,14 @@ class LimitsPatch(Message):
 
     model_config = example(cameras=50, gflops_per_s=5000)
 
-    cameras: int | None = Field(None, ge=0, le=1_000_000)
+    cameras: Cameras | None = None
     segments_per_s: Rate | None = None
     gflops_per_s: Rate | None = None
     bytes_per_s: Rate | None = None
-    share: float | None = Field(None, gt=0, le=1000)
-    lenience: float | None = Field(None, ge=0, le=0.3)
-    failure_rate: float | None = Field(None, gt=0, lt=1)
-    silent_after_s: float | None = Field(None, ge=1, le=2_592_000)
+    share: Share | None = None
+    lenience: Lenience | None = None
+    failure_rate: FailureRate | None = None
+    silent_after_s: SilentAfter | None = None
 
 
 class AuditEntry(Message):

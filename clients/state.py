@@ -20,6 +20,8 @@ OLDEST = 4
 """Ages from here on look alike; 0 stands for no feedback."""
 
 NONE = -1  # the configuration of no feedback
+NEVER = -1e9
+"""An adapter's logit of what is masked."""
 Floats = NDArray[np.float64]
 
 

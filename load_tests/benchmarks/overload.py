@@ -29,9 +29,9 @@ from configs.ladder import Configuration
 from configs.settings import Settings
 from load_tests.application import ApplicationError, RunningApplication
 from load_tests.benchmarks.figures import OverloadReport, Repeat, Stage, TrafficFigures, print_report
-from load_tests.benchmarks.footage import Footage
 from load_tests.benchmarks.memory import resident_bytes
 from load_tests.benchmarks.traffic import Fleet, VirtualCamera, closed_loop, open_loop
+from load_tests.footage import Footage
 from load_tests.tenants import new_tenant
 from rl.processor import describe_processor
 

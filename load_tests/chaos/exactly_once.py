@@ -25,13 +25,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from clients.administration import LimitsPatch
-from clients.codec import encode_segment
 from clients.protocol import SegmentFormat
-from clients.scene import StreetScene
 from configs.bundle import Bundle
 from configs.settings import Settings
 from load_tests.application import RunningApplication
 from load_tests.chaos.journal import SECONDS, Journal
+from load_tests.footage import Footage
 from load_tests.plain_camera import register_plain
 from load_tests.tenants import new_tenant
 from serving.state.embedded import EmbeddedServer
@@ -66,9 +65,7 @@ def send_through_kills(
     is committed. `told` gets the number of commits now and then. Raises `AssertionError` for an answer that
     no client should ever see."""
     configurations = tuple(bundle.ladder.index(*rung) for rung in CHEAP)
-    scene = StreetScene(width=FORM.width, height=FORM.height)
-    frames = [scene.frame(index / FORM.fps) for index in range(FORM.frames)]
-    body = encode_segment(frames, bundle.ladder[configurations[0]].setting, fps=round(FORM.fps))
+    (body,) = Footage(bundle, FORM, stretches=1).bodies(bundle.ladder[configurations[0]])
     key, killed = asyncio.run(new_tenant(application, LIMITS)), list[str]()
     with httpx.Client(
         base_url=application.url, timeout=120, limits=httpx.Limits(max_connections=None)

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clients.state import NEVER
 from rl.adapter.environment import begin_episodes
 from rl.adapter.fleet import Cameras, Fleet, Rows
-from rl.adapter.network import NEVER, ActorNetwork
+from rl.adapter.network import ActorNetwork
 from rl.adapter.policies import Optimal
 from rl.adapter.recipe import AdapterRecipe
 from rl.adapter.replay import Replay

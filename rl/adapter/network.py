@@ -15,12 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from clients.state import StateLayout
+from clients.state import NEVER, StateLayout
 
 Part = Literal["constraints", "bytes", "embedding", "previous", "features"]
 PARTS: tuple[Part, ...] = ("constraints", "bytes", "embedding", "previous", "features")
-NEVER = -1e9
-"""Logit of what is masked."""
 
 
 class AdapterArchitecture(BaseModel):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rl.profiles.report import ClassRow, ClipRow, FamilyReport, Rung
+from rl.profiles.tables import by_setting, summary
 from rl.vss.evaluate import VariantFigures
 
 Cells = Sequence[str]
@@ -62,13 +63,11 @@ def _variants(report: FamilyReport, command: str) -> str:
 
 
 def _ladder(report: FamilyReport, pictures: Path) -> str:
-    variants, rungs = len(report.variants), report.ladder or ()
-    settings = [rungs[start : start + variants] for start in range(0, len(rungs), variants)]
     table = _table(
         ("scale", "QP", "kB/s", *(row.name for row in report.variants)),
         (
-            (f"{own[0].scale:g}", str(own[0].qp), f"{own[0].bytes / 1e3:.0f}", *_agreements(own))
-            for own in settings
+            (f"{scale:g}", str(qp), f"{size / 1e3:.0f}", *(_fixed(cell) for cell in cells))
+            for scale, qp, size, cells in by_setting(report)
         ),
     )
     return (
@@ -79,9 +78,7 @@ def _ladder(report: FamilyReport, pictures: Path) -> str:
 
 
 def _choice(report: FamilyReport) -> str:
-    optimal, rungs = report.optimal, report.ladder or ()
-    assert optimal is not None
-    assert report.best_static_failure is not None
+    rungs = report.ladder or ()
     table = _table(
         ("MB/s", "Optimal's cost", "fails", "bandwidth binds", "best static", "fails"),
         (
@@ -98,11 +95,8 @@ def _choice(report: FamilyReport) -> str:
     )
     segments = sum(clip.segments for clip in report.clips or ())
     return (
-        f"## A choice that matters\n\nAt target {report.target:g}, over these bandwidths and {segments} "
-        f"segments, Optimal uses {optimal.configurations} of {len(rungs)} configurations, "
-        f"{_name(rungs[optimal.most_used])} for {optimal.largest_share:.0%} of segments; it costs "
-        f"{optimal.cost:.3f} and fails on {optimal.failure:.1%}. The best static configuration at its cost "
-        f"fails on {report.best_static_failure:.1%}.\n\n{table}"
+        f"## A choice that matters\n\nTarget {report.target:g}, these bandwidths, {segments} segments. "
+        f"{summary(report)}\n\n{table}"
     )
 
 
@@ -182,10 +176,6 @@ def _thinned(rungs: Sequence[Rung]) -> list[Rung]:
     dense = [rung for rung in rungs if rung.variant == 0]
     scaled = [rung for rung in dense if rung.scale != rungs[0].scale and rung.qp == rungs[0].qp]
     return [*scaled, [rung for rung in dense if rung.scale == rungs[0].scale][-1]]
-
-
-def _agreements(rungs: Iterable[Rung]) -> list[str]:
-    return [f"{rung.agreement:.3f}" for rung in rungs]
 
 
 def _name(rung: Rung) -> str:

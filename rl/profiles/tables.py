@@ -27,7 +27,7 @@ def tables(report: FamilyReport) -> Group:
             _bandwidths(report),
             _least_shares(report),
         ]
-        parts.append(_summary(report))
+        parts.append(Text(summary(report)))
     return Group(*(line for part in parts for line in (part, "")))
 
 
@@ -37,7 +37,7 @@ def _ladder(report: FamilyReport) -> Table:
     )
     for name in _names(report):
         table.add_column(name, justify="right")
-    rows = list(_by_setting(report))
+    rows = list(by_setting(report))
     for index, (scale, qp, size, cells) in enumerate(rows):
         last = index + 1 == len(rows) or rows[index + 1][0] != scale
         table.add_row(
@@ -50,7 +50,7 @@ def _ladder(report: FamilyReport) -> Table:
     return table
 
 
-def _by_setting(report: FamilyReport) -> Iterator[tuple[float, int, float, list[float]]]:
+def by_setting(report: FamilyReport) -> Iterator[tuple[float, int, float, list[float]]]:
     """(scale, QP, bytes, agreement by variant) of every compression setting."""
     rungs, variants = report.ladder or (), len(report.variants)
     for start in range(0, len(rungs), variants):
@@ -120,12 +120,13 @@ def _least_shares(report: FamilyReport) -> Table:
     return table
 
 
-def _summary(report: FamilyReport) -> Text:
+def summary(report: FamilyReport) -> str:
+    """What Optimal and the best static configuration do, in words; empty without clips."""
     optimal, rungs = report.optimal, report.ladder
     if optimal is None or rungs is None or report.best_static_failure is None:
-        return Text()
+        return ""
     most = rungs[optimal.most_used]
-    return Text(
+    return (
         f"Optimal uses {optimal.configurations} of {len(rungs)} configurations, {most.scale:g} / {most.qp} / "
         f"{most.variant} for {optimal.largest_share:.0%} of segments; it costs {optimal.cost:.3f} and fails "
         f"on {optimal.failure:.1%}. The best static configuration at its cost fails on "

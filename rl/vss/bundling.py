@@ -65,7 +65,7 @@ def _variant(
         sparsity=row.sparsity,
         weights=weights_file(number),
         channels=network.channels,
-        certainty=recipe.certainty.get(number, 0.0),
+        certainty=recipe.certainty_of(number),
         parameters=row.parameters,
         flops=tuple(count_flops(network.architecture, network.channels, size) for size in sizes),
     )

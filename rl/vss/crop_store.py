@@ -72,7 +72,7 @@ def stored_crops(
         "crop": list(recipe.crop),
         "seed": recipe.seed,
         "teacher": teacher_id,
-        "certainty": recipe.certainty.get(0, 0.0),
+        "certainty": recipe.certainty_of(0),
     }
     if not done.exists() or json.loads(done.read_text()) != wanted:
         directory.mkdir(parents=True, exist_ok=True)

@@ -222,7 +222,7 @@ def _crops_for_pruning(recipe: FamilyRecipe, data: FamilyData, dense: PSPNet, di
     must be what it says at the size that the others see it at."""
     unframed = PSPNet(dense.architecture.model_copy(update={"pixels": None})).eval()
     unframed.load_state_dict(dense.state_dict())
-    teacher = ready(unframed, REFERENCE, torch.get_num_threads(), recipe.certainty.get(0, 0.0))
+    teacher = ready(unframed, REFERENCE, torch.get_num_threads(), recipe.certainty_of(0))
     teacher_id = sha256(directory / weights_file(0))
     return stored_crops(lambda: data.with_unlabelled, recipe, teacher, teacher_id, directory / "crops")
 

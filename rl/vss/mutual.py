@@ -95,13 +95,11 @@ def _losses(learners: Sequence[_Learner], batch: Batch, recipe: FamilyRecipe, mu
     answers = [
         learner.answer(batch.images if number else shown, size) for number, learner in enumerate(learners)
     ]
-    said = [answer.detach().softmax(1) for answer in answers]
-    together = torch.stack(said[1:]).mean(0)
+    together = torch.stack([answer.detach().softmax(1) for answer in answers[1:]]).mean(0)
     dense = learners[0].objective
     losses = [dense.labelled(answers[0], batch) + mutual.pull * dense.towards(answers[0], together)]
-    certainty = recipe.certainty.get(0)
-    reference = without_doubtful(answers[0].detach(), certainty).softmax(1) if certainty else said[0]
-    held = batch._replace(soft=reference)
+    certain = without_doubtful(answers[0].detach(), recipe.certainty_of(0))
+    held = batch._replace(soft=certain.softmax(1))
     return losses + [
         learner.objective.labelled(answer, held)
         for learner, answer in zip(learners[1:], answers[1:], strict=True)

@@ -194,6 +194,10 @@ class FamilyRecipe(Recipe):
     )
     loader_workers: int = Field(default=1, ge=0)
 
+    def certainty_of(self, variant: int) -> float:
+        """What classes need to be in a frame of this variant; 0: nothing."""
+        return self.certainty.get(variant, 0.0)
+
 
 def load_recipe(path: Path) -> FamilyRecipe:
     """Reads a recipe; `pydantic.ValidationError` says which field is wrong and why."""

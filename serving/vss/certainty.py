@@ -19,7 +19,10 @@ BEHIND = 20.0
 def without_doubtful(logits: Tensor, certainty: float) -> Tensor:
     """Logits (N, classes, H, W) in which only classes compete of whose pixels, those where the class is the
     likeliest, at least `SURE_SHARE` have a probability of `certainty` or more. An image without any such
-    class stays as it is. Made of what every runtime can trace."""
+    class stays as it is, and so does every image where `certainty` is 0. Made of what every runtime can
+    trace."""
+    if not certainty:
+        return logits
     probabilities = logits.softmax(1)
     best = probabilities.amax(1, keepdim=True)
     won = (probabilities == best).to(logits.dtype)

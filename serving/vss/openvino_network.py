@@ -78,7 +78,7 @@ class _Served(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(framed(images, self.network.architecture.pixels))
-        return without_doubtful(logits, self.certainty) if self.certainty else logits
+        return without_doubtful(logits, self.certainty)
 
 
 def _converted(network: _Served, shape: Shape) -> openvino.Model:

@@ -25,4 +25,4 @@ class TorchNetwork:
 
     def __call__(self, images: Tensor) -> Tensor:
         logits: Tensor = self._network(framed(images, self._pixels))
-        return without_doubtful(logits, self._certainty) if self._certainty else logits
+        return without_doubtful(logits, self._certainty)

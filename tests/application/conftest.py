@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,15 @@ import numpy as np
 import pytest
 
 from clients.codec import encode_segment
+from clients.protocol import SegmentFormat
 from configs.bundle import DEFAULT_BUNDLE
 from configs.ladder import CompressionSetting
 from load_tests.application import RunningApplication
 from load_tests.plain_camera import PlainCamera as TestCamera
+from load_tests.plain_camera import register_plain
 
 FRAMES, WIDTH, HEIGHT = 3, 128, 96
-SMALL = {"seconds": 0.2, "fps": 15, "width": WIDTH, "height": HEIGHT}
+SMALL: dict[str, Any] = {"seconds": 0.2, "fps": 15, "width": WIDTH, "height": HEIGHT}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,13 +49,7 @@ def http(application: RunningApplication) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="session")
 def new_camera(application: RunningApplication, http: httpx.Client) -> Callable[..., TestCamera]:
     def register(**segment: Any) -> TestCamera:
-        answer = http.post(
-            "/v1/clients",
-            json={"name": uuid.uuid4().hex, "segment": SMALL | segment},
-            headers={"Authorization": f"Bearer {application.key}"},
-        ).raise_for_status()
-        body = answer.json()
-        return TestCamera(http, body["id"], body["token"], body["bundle"], body["next_seq"])
+        return register_plain(http, application.key, SegmentFormat(**(SMALL | segment)))
 
     return register
 

@@ -5,52 +5,36 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import pytest
 
-from clients.administration import LimitsPatch, NewKey
+from clients.administration import LimitsPatch
 from clients.codec import encode_segment
+from clients.protocol import SegmentFormat
 from configs.ladder import CompressionSetting
-from configs.rates import load_rates
-from configs.settings import Settings
+from load_tests import tenants
 from load_tests.application import RunningApplication
-from serving.admin.administrator import Administrator
-from serving.options import load_options
-from serving.state.embedded import EmbeddedServer
-from serving.state.store import StateStore
+from load_tests.plain_camera import register_plain
 from tests.application.conftest import SEGMENT, SMALL, TestCamera, frames
 
-LARGE = {"seconds": 0.4, "width": 640, "height": 480}
+LARGE: dict[str, Any] = {"seconds": 0.4, "width": 640, "height": 480}
 DEAR = encode_segment(frames(6, 640, 480), CompressionSetting(1.0, 20), fps=15)
 """What configuration 0 of a camera with `LARGE` segments sends."""
 
 
 def new_tenant(application: RunningApplication, limits: LimitsPatch) -> str:
     """A tenant's key."""
-
-    async def make() -> str:
-        store = StateStore(EmbeddedServer(application.state_directory).url, answers_kept=8, lease_s=1)
-        options, rates = load_options(Settings().serving_file), load_rates(Settings().rates_file)
-        administrator, tenant = Administrator(store, options, rates, "offline:tester"), f"t{uuid.uuid4().hex}"
-        key = (await administrator.create(NewKey(tenant=tenant))).key
-        await administrator.limits(tenant, limits)
-        await store.close()
-        return key
-
-    return asyncio.run(make())
+    return asyncio.run(tenants.new_tenant(application, limits))
 
 
-def register(http: httpx.Client, key: str, **segment: object) -> TestCamera:
-    body = {"name": uuid.uuid4().hex, "segment": SMALL | segment}
-    headers = {"Authorization": f"Bearer {key}"}
-    found = http.post("/v1/clients", json=body, headers=headers).raise_for_status().json()
-    return TestCamera(http, found["id"], found["token"], found["bundle"], 0)
+def register(http: httpx.Client, key: str, **segment: Any) -> TestCamera:
+    return register_plain(http, key, SegmentFormat(**(SMALL | segment)))
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -30,20 +29,8 @@ RATES = load_rates(Settings().rates_file)
 
 
 @pytest.fixture
-async def store(server: EmbeddedServer) -> AsyncIterator[StateStore]:
-    store = StateStore(server.url, answers_kept=8, lease_s=1)
-    yield store
-    await store.close()
-
-
-@pytest.fixture
 def administrator(store: StateStore) -> Administrator:
     return Administrator(store, OPTIONS, RATES, "offline:tester")
-
-
-@pytest.fixture
-def tenant() -> str:
-    return f"t{uuid.uuid4().hex}"
 
 
 async def speaks_for(store: StateStore, key: str) -> Principal:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
@@ -21,13 +20,6 @@ from serving.state.store import StateStore
 from tests.serving.test_state import segment
 
 SHARE, TARGET = 0.25, 0.65
-
-
-@pytest.fixture
-async def store(server: EmbeddedServer) -> AsyncIterator[StateStore]:
-    store = StateStore(server.url, answers_kept=8, lease_s=1)
-    yield store
-    await store.close()
 
 
 @pytest.fixture

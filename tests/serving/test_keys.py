@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import stat
 import uuid
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -16,13 +15,6 @@ from serving.state.embedded import EmbeddedServer
 from serving.state.store import StateStore
 
 MANY = 100  # cameras that a tenant may have
-
-
-@pytest.fixture
-async def store(server: EmbeddedServer) -> AsyncIterator[StateStore]:
-    store = StateStore(server.url, answers_kept=8, lease_s=1)
-    yield store
-    await store.close()
 
 
 async def test_a_key_speaks_for_whom_it_was_issued_to(store: StateStore) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,18 +21,6 @@ RATES = {"segments_per_s": 2.0, "gflops_per_s": 100.0, "bytes_per_s": 1e6}
 
 def segment(gflops: float = 1.0, size: float = 1000.0) -> dict[str, float]:
     return {"segments_per_s": 1.0, "gflops_per_s": gflops, "bytes_per_s": size}
-
-
-@pytest.fixture
-async def store(server: EmbeddedServer) -> AsyncIterator[StateStore]:
-    store = StateStore(server.url, answers_kept=8, lease_s=1)
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-def tenant() -> str:
-    return f"t{uuid.uuid4().hex}"
 
 
 def test_a_full_bucket_holds_a_burst_and_then_the_wait_is_exact() -> None:

@@ -8,7 +8,6 @@ import io
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -31,18 +30,6 @@ from serving.state.usage import Amounts, usage_key
 RATES = RateCard.model_validate(
     {"currency": "EUR", "camera_month": "4", "million_segments": "2", "petaflop": "0.5", "gigabyte": "0.25"}
 )
-
-
-@pytest.fixture
-async def store(server: EmbeddedServer) -> AsyncIterator[StateStore]:
-    store = StateStore(server.url, answers_kept=8, lease_s=1)
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-def tenant() -> str:
-    return f"t{uuid.uuid4().hex}"
 
 
 async def new_camera(store: StateStore, tenant: str, name: str = "gate") -> str:

@@ -204,14 +204,13 @@ def draw_the_papers_measurements(
     profile: ProfileFolder,
     out: Annotated[Path, typer.Option(file_okay=False, help="folder of PNG and CSV files")],
     bundle: BundleFolder = DEFAULT_BUNDLE,
-    frame_stride: Annotated[int, typer.Option(min=1, help="that the profile was recorded with")] = 1,
 ) -> None:
     """Figures 1 to 5, 8, 9 and 11 of the paper from a profile, with their numbers as CSV."""
     from configs.bundle import Bundle
     from rl.profiles.measurement_figures import draw_measurements
 
     with told_in_one_line("penance-evaluate"):
-        paths = draw_measurements(profile, Bundle.load(bundle), frame_stride, out)
+        paths = draw_measurements(profile, Bundle.load(bundle), out)
     for path in paths:
         typer.echo(path)
 

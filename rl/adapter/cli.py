@@ -25,7 +25,7 @@ OptionalIndex = Annotated[
         exists=True, dir_okay=False, help="TSV of penance-profile index; without it each clip is a drive"
     ),
 ]
-Stride = Annotated[int, typer.Option(min=1, help="that the profile was recorded with")]
+Stride = Annotated[int, typer.Option(min=1, help="of --clips: accuracy on every k-th frame")]
 
 
 EncoderFolder = Annotated[
@@ -41,7 +41,6 @@ def train_encoder(
     folds: Annotated[
         int, typer.Option(min=0, help="as in penance-evaluate adapter: one encoder for each group of drives")
     ] = 0,
-    frame_stride: Stride = 5,
     bundle: BundleFolder = DEFAULT_BUNDLE,
 ) -> None:
     """Pre-trains the performance encoder with its accuracy head, and embeds every segment of the profile."""
@@ -60,7 +59,6 @@ def train_encoder(
             Bundle.load(bundle),
             load_encoder_recipe(recipe),
             folds,
-            frame_stride,
             out,
             console,
         )
@@ -79,7 +77,6 @@ def train_policy(
     recipe: RecipeFile,
     out: Annotated[Path, typer.Option(file_okay=False, help="folder of checkpoints, curves and the policy")],
     encoder: EncoderFolder = None,
-    frame_stride: Stride = 5,
     bundle: BundleFolder = DEFAULT_BUNDLE,
 ) -> None:
     """Learns a policy from the drives for train; its margin is chosen on those for val."""
@@ -97,7 +94,6 @@ def train_policy(
             read_index(index),
             Bundle.load(bundle),
             load_adapter_recipe(recipe),
-            frame_stride,
             encoder,
             out,
             console,
@@ -180,7 +176,6 @@ def evaluate_adapter(
             encoder,
             folds,
             lag,
-            frame_stride,
             console,
         )
         page = write_report(report, out)

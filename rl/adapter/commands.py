@@ -48,7 +48,6 @@ def evaluate_adapters(
     encoder: Path | None,
     folds: int,
     lag: int,
-    frame_stride: int,
     console: Console,
 ) -> AdapterReport:
     """Every method (or `only` these), on drives left out in `folds` groups, or on the index's test drives
@@ -57,7 +56,7 @@ def evaluate_adapters(
         raise ValueError(
             "trained policies are judged on the test drives of the index: give --index, --folds 0"
         )
-    replay = load_replay(profile, index, bundle, frame_stride)
+    replay = load_replay(profile, index, bundle)
     if folds:
 
         def embedded(number: int, whole: Replay) -> Replay:

@@ -23,7 +23,7 @@ from configs.timing import TIMINGS, SegmentTiming
 from rl.profiles.choice import Known
 from rl.profiles.index import ClipIndex
 from rl.profiles.store import ProfileError, SizesOrigin, read_row, read_sizes, sizes_path
-from rl.profiles.store_outcomes import OutcomesOrigin
+from rl.profiles.store_outcomes import outcome_files, recorded_origin
 from serving.miou import Floats, Overlap, frame_miou
 
 Names = NDArray[np.str_]
@@ -101,15 +101,14 @@ def load_replay(
     folder: Path,
     index: ClipIndex | None,
     bundle: Bundle,
-    frame_stride: int,
     timing: SegmentTiming = TIMINGS[0],
 ) -> Replay:
     """Everything that was recorded of a bundle's family, without embeddings.
 
     Without an index every clip is a drive of its own. Raises `ProfileError`.
     """
-    origin = OutcomesOrigin(family=bundle.family, frame_stride=frame_stride)
-    paths = outcome_files(folder, bundle, timing)
+    paths = outcome_files(folder, str(timing), bundle.family)
+    origin = recorded_origin(paths)
     if index is not None:
         paths = [path for path in paths if path.parent.name in index]
         if not paths:
@@ -134,17 +133,6 @@ def load_replay(
         features=features,
         embeddings=np.zeros((len(paths), len(bundle.ladder), 0), np.float16),
     )
-
-
-def outcome_files(folder: Path, bundle: Bundle, timing: SegmentTiming = TIMINGS[0]) -> list[Path]:
-    """One a segment, by clip and time: the rows of a replay. Raises `ProfileError` where there is none."""
-    found = sorted((folder / "outcomes" / str(timing) / bundle.family).glob("*/*.arrow"))
-    if not found:
-        raise ProfileError(
-            f"{folder} holds no outcomes of {bundle.family} for {timing}: record them with penance-profile "
-            "record, or give the bundle that they were made with"
-        )
-    return found
 
 
 def _first_frame(table: pa.Table) -> Floats:

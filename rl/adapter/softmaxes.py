@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from configs.bundle import Bundle
-from rl.adapter.replay import outcome_files
+from configs.timing import TIMINGS
 from rl.profiles.logits import restored, unpacked
 from rl.profiles.store import read_row
-from rl.profiles.store_outcomes import OutcomesOrigin
+from rl.profiles.store_outcomes import outcome_files, recorded_origin
 from serving.performance.network import encoder_input
 
 
@@ -28,11 +28,11 @@ class Softmaxes:
         self._tables = tuple(tables)
 
     @classmethod
-    def of(cls, profile: Path, bundle: Bundle, frame_stride: int, clips: Sequence[str]) -> Softmaxes:
+    def of(cls, profile: Path, bundle: Bundle, clips: Sequence[str]) -> Softmaxes:
         """Raises `ProfileError`."""
-        origin, wanted = OutcomesOrigin(family=bundle.family, frame_stride=frame_stride), set(clips)
-        paths = [path for path in outcome_files(profile, bundle) if path.parent.name in wanted]
-        return cls([read_row(path, origin) for path in paths])
+        found, wanted = outcome_files(profile, str(TIMINGS[0]), bundle.family), set(clips)
+        origin = recorded_origin(found)
+        return cls([read_row(path, origin) for path in found if path.parent.name in wanted])
 
     def __len__(self) -> int:
         return len(self._tables)

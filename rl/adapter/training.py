@@ -49,14 +49,13 @@ def train_adapter(
     index: ClipIndex,
     bundle: Bundle,
     recipe: AdapterRecipe,
-    frame_stride: int,
     encoder: Path | None,
     out: Path,
     console: Console,
 ) -> TrainedPolicy:
     """Learns from train, chooses the margin on val, and writes the policy to `out`. PPO goes on from a
     checkpoint that is there. Raises `ProfileError` and `ValueError`."""
-    replay = load_replay(profile, index, bundle, frame_stride)
+    replay = load_replay(profile, index, bundle)
     if encoder is not None:
         replay = with_embeddings_of(replay, encoder, bundle.family)
     learn, check = replay.of_drives(_drives(index, "train")), replay.of_drives(_drives(index, "val"))
@@ -84,15 +83,14 @@ def train_encoders(
     bundle: Bundle,
     recipe: EncoderRecipe,
     folds: int,
-    frame_stride: int,
     out: Path,
     console: Console,
 ) -> list[AccuracyErrors]:
     """One encoder that learns from train, widens its intervals on val and is judged on test, written to
     `out`; or, with `folds`, one for each group of drives that `evaluation.drive_folds` leaves out, each in a
     folder of its own. Folders that are complete stay. Raises `ProfileError` and `ValueError`."""
-    replay = load_replay(profile, index, bundle, frame_stride)
-    softmaxes = Softmaxes.of(profile, bundle, frame_stride, sorted(set(replay.clips)))
+    replay = load_replay(profile, index, bundle)
+    softmaxes = Softmaxes.of(profile, bundle, sorted(set(replay.clips)))
     if folds:
         groups = grouped_folds(replay.drives.tolist(), folds)
         parts = {

@@ -19,17 +19,16 @@ from rl.profiles.figures import MARKERS, STYLE
 from rl.profiles.measurements import Columns, Recorded, confidence_and_accuracy
 from rl.profiles.sizes import SegmentSizes
 from rl.profiles.store import ProfileError, SizesOrigin, stored_sizes
-from rl.profiles.store_outcomes import OutcomesOrigin, stored_outcomes
+from rl.profiles.store_outcomes import stored_outcomes
 
 SIZE = (7.2, 4.2)  # inches
 
 
-def draw_measurements(profile: Path, bundle: Bundle, frame_stride: int, folder: Path) -> list[Path]:
+def draw_measurements(profile: Path, bundle: Bundle, folder: Path) -> list[Path]:
     """Every figure that the profile has numbers for. Raises `ProfileError`."""
     timing = TIMINGS[0]
-    origin = OutcomesOrigin(family=bundle.family, frame_stride=frame_stride)
-    outcomes = tuple(stored_outcomes(profile, str(timing), origin))
-    with_logits = stored_outcomes(profile, str(timing), origin, with_logits=True)  # one at a time
+    outcomes = tuple(stored_outcomes(profile, str(timing), bundle.family))
+    with_logits = stored_outcomes(profile, str(timing), bundle.family, with_logits=True)  # one at a time
     recorded = Recorded(bundle.ladder, np.array(bundle.costs), timing.seconds, outcomes)
     sizes = {
         kind: found

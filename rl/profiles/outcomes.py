@@ -83,11 +83,13 @@ def segment_outcomes(
     measured: Callable[[CompressionSetting], None] = lambda setting: None,
     bodies: Sequence[bytes] | None = None,
     labels: Mapping[int, LabelMap] | None = None,
+    reference: Network | None = None,
 ) -> SegmentOutcomes:
     """Measures every configuration; accuracy on every `frame_stride`-th frame, counted back from the last,
     bytes of the whole segment.
 
-    networks: one a variant, in float32. `measured` is called after each compression setting. `bodies` are
+    networks: one a variant. `reference` is variant 0 in float32, which makes the reference predictions; None
+    where the first of `networks` is that. `measured` is called after each compression setting. `bodies` are
     what the settings encode to, where that is known already; `labels` are true ones by frame, full size.
     """
     bodies = encode_all(segment, ladder.settings, codec) if bodies is None else bodies
@@ -99,9 +101,10 @@ def segment_outcomes(
     for setting, body in zip(ladder.settings, bodies, strict=True):
         decoded = decompress(body, segment.format)
         frames = [decoded[number] for number in seen]
+        if not references:
+            references, _ = _predict_all(reference or networks[0], frames, segment.format)
         for network in networks:
             maps, last = _predict_all(network, frames, segment.format)
-            references = references or maps
             counts.append([overlap(*pair, network.classes) for pair in zip(references, maps, strict=True)])
             true_counts.append(
                 [

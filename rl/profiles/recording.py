@@ -31,7 +31,8 @@ from rl.profiles.sizes import encode_all, segment_sizes
 from rl.profiles.store import SizesOrigin, read_row, sizes_path, write_sizes
 from rl.profiles.store_outcomes import OutcomesOrigin, outcomes_path, write_outcomes
 from serving.miou import LabelMap
-from serving.vss.hardware import REFERENCE, Hardware
+from serving.vss.family import load_variant
+from serving.vss.hardware import REFERENCE, Hardware, choose_hardware
 
 RUN = 4
 """Segments of one task: few enough to spread, many enough that reading up to them costs little."""
@@ -51,7 +52,15 @@ class Recording:
 
     def origin(self, loaded: Bundle) -> OutcomesOrigin:
         """What its outcomes depend on."""
-        return OutcomesOrigin(family=loaded.family, frame_stride=self.frame_stride)
+        dtype = str(self.hardware.dtype).removeprefix("torch.")
+        return OutcomesOrigin(family=loaded.family, frame_stride=self.frame_stride, dtype=dtype)
+
+    @property
+    def hardware(self) -> Hardware:
+        """As servers on such a machine choose it; a recording is gone on with on machines that choose alike.
+        Reference predictions are float32 everywhere."""
+        chosen = choose_hardware()
+        return chosen if self.gpus or chosen.device == "cpu" else REFERENCE
 
     def paths(self, loaded: Bundle, clip: str, index: int) -> list[Path]:
         """The files of one segment."""
@@ -72,8 +81,9 @@ class SegmentRecorder:
         self._sizes = SizesOrigin.of(self._bundle)
         self._outcomes = recording.origin(self._bundle)
         torch.backends.cudnn.allow_tf32 = False  # reference predictions are float32 everywhere
-        hardware = Hardware("cuda", torch.float32, "GPU: float32") if recording.gpus else REFERENCE
+        hardware = recording.hardware
         self._networks = load_networks(self._bundle, hardware) if recording.outcomes else []
+        self._reference = load_variant(self._bundle, 0, threads, REFERENCE) if recording.outcomes else None
         self._made_on = describe_processor()
 
     def __call__(self, task: dict[str, Any]) -> dict[str, Any]:
@@ -103,6 +113,7 @@ class SegmentRecorder:
                 self._recording.frame_stride,
                 bodies=bodies,
                 labels=find_labels(self._recording.labels, segment),
+                reference=self._reference,
             )
             write_outcomes(path, self._outcomes, outcomes, self._made_on)
 

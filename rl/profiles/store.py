@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,7 @@ from rl.profiles.sizes import MOTION_BINS, SegmentSizes
 
 ORIGIN, MADE_ON = b"penance", b"made_on"
 Row = dict[str, Any]
+Origin = TypeVar("Origin", bound=BaseModel)
 
 
 class ProfileError(ValueError):
@@ -64,19 +65,28 @@ def write_row(path: Path, origin: BaseModel, row: Mapping[str, pa.Array], made_o
 
 def read_row(path: Path, origin: BaseModel) -> pa.Table:
     """The row, its large values still on disk. Raises `ProfileError`, also where the origin is another."""
-    try:
-        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        found = type(origin).model_validate_json((table.schema.metadata or {}).get(ORIGIN, b""))
-    except (OSError, pa.ArrowInvalid) as error:
-        raise ProfileError(f"{path} is damaged: delete it and record it again ({error})") from error
-    except ValidationError as error:
-        raise ProfileError(f"{path} does not say how it was made: {describe_faults(error)}") from error
+    table, found = _read(path, type(origin))
     if found != origin:
         raise ProfileError(
             f"{path} was made with another bundle or other flags ({found}), expected {origin}: record the "
             "profile again with penance-profile record, or give the bundle that it was made with"
         )
     return table
+
+
+def read_origin(path: Path, kind: type[Origin]) -> Origin:
+    """What a file says that it was made with. Raises `ProfileError`."""
+    return _read(path, kind)[1]
+
+
+def _read(path: Path, kind: type[Origin]) -> tuple[pa.Table, Origin]:
+    try:
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        return table, kind.model_validate_json((table.schema.metadata or {}).get(ORIGIN, b""))
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ProfileError(f"{path} is damaged: delete it and record it again ({error})") from error
+    except ValidationError as error:
+        raise ProfileError(f"{path} does not say how it was made: {describe_faults(error)}") from error
 
 
 def sizes_path(folder: Path, timing: str, clip: str, index: int) -> Path:

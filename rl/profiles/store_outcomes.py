@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rl.profiles.logits import Quantised, packed, unpacked
 from rl.profiles.outcomes import SegmentOutcomes
-from rl.profiles.store import ProfileError, Row, read_row, write_row
+from rl.profiles.store import ProfileError, Row, read_origin, read_row, write_row
 from serving.miou import Overlap, segment_miou
 
 
@@ -22,7 +22,7 @@ class OutcomesOrigin(BaseModel):
 
     family: str = Field(description="`Bundle.family`")
     frame_stride: int = Field(ge=1)
-    dtype: str = "float32"
+    dtype: str = Field(default="float32", description="networks' numeric type; references are float32")
 
 
 def outcomes_path(folder: Path, timing: str, family: str, clip: str, index: int) -> Path:
@@ -64,21 +64,33 @@ def read_outcomes(path: Path, origin: OutcomesOrigin, with_logits: bool = False)
 
 
 def stored_outcomes(
-    folder: Path, timing: str, origin: OutcomesOrigin, with_logits: bool = False
+    folder: Path, timing: str, family: str, with_logits: bool = False
 ) -> Iterator[SegmentOutcomes]:
-    """All segments of a timing that a family was recorded on.
+    """All segments of a timing that a family was recorded on, by clip and index. Raises `ProfileError`."""
+    found = outcome_files(folder, timing, family)
+    origin = recorded_origin(found)
+    for path in found:
+        yield read_outcomes(path, origin, with_logits)
 
-    Raises `ProfileError`, also where there are only those of other families.
-    """
-    found = sorted((folder / "outcomes" / timing / origin.family).glob("*/*.arrow"))
+
+def outcome_files(folder: Path, timing: str, family: str) -> list[Path]:
+    """One a segment, by clip and index. Raises `ProfileError` where there are none, or only those of other
+    families."""
+    found = sorted((folder / "outcomes" / timing / family).glob("*/*.arrow"))
     if not found:
         others = sorted(path.name for path in (folder / "outcomes" / timing).glob("*"))
         raise ProfileError(
-            f"{folder} holds no outcomes of {origin.family} for {timing} (those it holds were made with: "
-            f"{', '.join(others) or 'nothing'}): record them with penance-profile record"
+            f"{folder} holds no outcomes of {family} for {timing} (those it holds were made with: "
+            f"{', '.join(others) or 'nothing'}): record them with penance-profile record, or give the bundle "
+            "that they were made with"
         )
-    for path in found:
-        yield read_outcomes(path, origin, with_logits)
+    return found
+
+
+def recorded_origin(files: Sequence[Path]) -> OutcomesOrigin:
+    """What the first of a family's files was made with; reading another with it refuses what differs.
+    Raises `ProfileError`."""
+    return read_origin(files[0], OutcomesOrigin)
 
 
 def _overlap_columns(prefix: str, counts: Overlap) -> Row:

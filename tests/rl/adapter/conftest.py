@@ -27,7 +27,6 @@ from rl.profiles.store import SizesOrigin, sizes_path, write_sizes
 from rl.profiles.store_outcomes import OutcomesOrigin, outcomes_path, write_outcomes
 from serving.miou import Overlap
 
-STRIDE = 5
 CLASSES = 4
 SEGMENTS = 20
 DRIVES: dict[str, Split] = {
@@ -80,7 +79,7 @@ def index() -> ClipIndex:
 def profile(tmp_path_factory: pytest.TempPathFactory, family: Bundle) -> Path:
     folder = tmp_path_factory.mktemp("profile")
     sizes_origin, timing = SizesOrigin.of(family), str(TIMINGS[0])
-    outcomes_origin = OutcomesOrigin(family=family.family, frame_stride=STRIDE)
+    outcomes_origin = OutcomesOrigin(family=family.family, frame_stride=5)
     for number, clip in enumerate(DRIVES):
         rng = np.random.default_rng(number)
         hard, base = bool(number % 2), rng.uniform(5e5, 1.5e6)
@@ -99,7 +98,7 @@ def profile(tmp_path_factory: pytest.TempPathFactory, family: Bundle) -> Path:
 @pytest.fixture(scope="session")
 def bare_replay(profile: Path, family: Bundle, index: ClipIndex) -> Replay:
     """Without embeddings."""
-    return load_replay(profile, index, family, STRIDE)
+    return load_replay(profile, index, family)
 
 
 @pytest.fixture(scope="session")

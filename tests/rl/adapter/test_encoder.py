@@ -16,7 +16,7 @@ from rl.adapter.runs import EMBEDDINGS, with_embeddings_of, write_rows
 from rl.adapter.softmaxes import Softmaxes
 from rl.profiles.store import ProfileError
 from serving.performance.network import INPUT_SIZE, AccuracyHead, make_encoder
-from tests.rl.adapter.conftest import CLASSES, STRIDE, of_split
+from tests.rl.adapter.conftest import CLASSES, of_split
 
 RECIPE = EncoderRecipe(steps=2, batch=2, head_steps=100)
 
@@ -29,7 +29,7 @@ def few(bare_replay: Replay) -> Replay:
 
 @pytest.fixture(scope="module")
 def softmaxes(profile: Path, family: Bundle, bare_replay: Replay) -> Softmaxes:
-    return Softmaxes.of(profile, family, STRIDE, sorted(set(bare_replay.clips)))
+    return Softmaxes.of(profile, family, sorted(set(bare_replay.clips)))
 
 
 def test_an_encoder_sees_the_softmax_of_a_row_and_a_configuration(softmaxes: Softmaxes) -> None:

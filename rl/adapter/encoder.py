@@ -2,7 +2,8 @@
 
 The paper trains it end to end with the adapter, one full-size softmax a step. Here it first learns what a
 profile knows anyway: which accuracy every configuration had on the segment whose last frame it sees. The
-adapter then learns on embeddings that are computed once.
+adapter then learns on embeddings that are computed once. An encoder without convolutions learns from
+expectations that are computed once, in seconds.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ class EncoderRecipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    convolutions: bool = Field(default=True, description="the paper's blocks")
+    expectations: bool = Field(default=False, description="what a softmax says of its own accuracy")
     steps: int = Field(default=2000, gt=0)
     batch: int = Field(default=16, gt=1)
     learning_rate: float = Field(default=1e-3, gt=0, description="of AdamW; falls to 0 by a cosine")
@@ -61,8 +64,30 @@ class AllAccuracies(nn.Module):
         return result
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What encoders see of the rows of a replay."""
+
+    softmaxes: Softmaxes
+    expectations: NDArray[np.float16] | None = (
+        None  # (segments, configurations, count), for those that need them
+    )
+
+    def embedded(
+        self, encoder: PerformanceEncoder, rows: Rows, made_by: Rows, mirror: bool = False
+    ) -> Tensor:
+        """(N, 120). Expectations are the same in a mirror."""
+        if encoder.convolutions is None:
+            assert encoder.expected is not None
+            assert self.expectations is not None
+            embedding: Tensor = encoder.expected(_floats(self.expectations[rows, made_by]))
+            return embedding
+        seen = self.softmaxes.batch(rows.tolist(), made_by.tolist())
+        return encoder(seen.flip(3) if mirror else seen)  # type: ignore[no-any-return]
+
+
 def train_encoder(
-    softmaxes: Softmaxes,
+    shown: Shown,
     replay: Replay,
     learn: Rows,
     recipe: EncoderRecipe,
@@ -70,8 +95,11 @@ def train_encoder(
 ) -> PerformanceEncoder:
     """An encoder that learnt from the rows `learn`; squared errors of all accuracies, mirrored frames."""
     rng = np.random.default_rng(recipe.seed)
-    classes = softmaxes.batch([0], [0]).shape[1]
-    encoder = make_encoder(classes, recipe.seed).train()
+    classes = shown.softmaxes.batch([0], [0]).shape[1]
+    encoder = make_encoder(classes, recipe.seed, recipe.convolutions, recipe.expectations).train()
+    if encoder.expected is not None:
+        assert shown.expectations is not None
+        encoder.expected.standardise(_floats(shown.expectations[learn]).flatten(0, 1))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         head = AllAccuracies(len(replay.ladder))
@@ -81,9 +109,8 @@ def train_encoder(
     wanted = torch.from_numpy(replay.known.miou).float()
     for step in range(recipe.steps):
         rows, made_by = rng.choice(learn, recipe.batch), rng.integers(len(replay.ladder), size=recipe.batch)
-        seen = softmaxes.batch(rows.tolist(), made_by.tolist())
-        seen = seen.flip(3) if rng.random() < 0.5 else seen
-        found = head(encoder(seen), torch.from_numpy(made_by)).sigmoid()
+        embedding = shown.embedded(encoder, rows, made_by, mirror=bool(rng.random() < 0.5))
+        found = head(embedding, torch.from_numpy(made_by)).sigmoid()
         loss = ((found - wanted[rows]) ** 2).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -95,21 +122,23 @@ def train_encoder(
 
 
 @torch.inference_mode()
-def embed_all(
-    encoder: PerformanceEncoder,
-    softmaxes: Softmaxes,
+def of_every_row(
+    values: Callable[[Rows, Rows], Tensor],
+    segments: int,
     configurations: int,
     path: Path,
     progress: Progress = lambda step, loss: None,
 ) -> NDArray[np.float16]:
-    """(segments, configurations, 120), written to `path` and mapped from there; there whole or not at all."""
+    """(segments, configurations, width) of what `values` gives for one row and configuration, (1, width).
+    Written to `path` and mapped from there; there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial.npy")
-    shape = (len(softmaxes), configurations, EMBEDDING)
+    width = values(np.zeros(1, np.int64), np.zeros(1, np.int64)).shape[1]
+    shape = (segments, configurations, width)
     found = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
-    every = list(range(configurations))
-    for row in range(len(softmaxes)):
-        found[row] = torch.cat([encoder(softmaxes.batch([row], [one])) for one in every]).numpy()
+    for row in range(segments):
+        each = [values(np.array([row]), np.array([one])) for one in range(configurations)]
+        found[row] = torch.cat(each).numpy()
         progress(row, 0.0)
     found.flush()
     partial.replace(path)
@@ -192,4 +221,8 @@ def accuracy_errors(
 
 
 def _embeddings(replay: Replay, rows: Rows, made_by: Rows) -> Tensor:
-    return torch.from_numpy(replay.embeddings[rows, made_by].astype(np.float32))
+    return _floats(replay.embeddings[rows, made_by])
+
+
+def _floats(values: NDArray[np.float16]) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32))

@@ -45,6 +45,15 @@ def write_rows(folder: Path, replay: Replay, family: str) -> None:
     (folder / ROWS).write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
+def rows_match(folder: Path, replay: Replay, family: str) -> bool:
+    """Whether what lies in `folder` belongs to these segments."""
+    path = folder / ROWS
+    return path.exists() and json.loads(path.read_text(encoding="utf-8")) == {
+        "family": family,
+        "rows": _rows(replay),
+    }
+
+
 def with_embeddings_of(replay: Replay, folder: Path, family: str) -> Replay:
     """The replay with embeddings mapped from an encoder's folder. Raises `ProfileError` where they are of
     other segments or of another family."""

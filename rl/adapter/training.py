@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from safetensors.torch import save_file
 from torch.utils.tensorboard import SummaryWriter
@@ -17,8 +18,9 @@ from configs.bundle import Bundle
 from rl.adapter.encoder import (
     AccuracyErrors,
     EncoderRecipe,
+    Shown,
     accuracy_errors,
-    embed_all,
+    of_every_row,
     train_accuracy_head,
     train_encoder,
 )
@@ -31,6 +33,7 @@ from rl.adapter.runs import (
     EMBEDDINGS,
     TrainedPolicy,
     fold_folder,
+    rows_match,
     save_policy,
     with_embeddings_of,
     write_rows,
@@ -39,8 +42,10 @@ from rl.adapter.softmaxes import Softmaxes
 from rl.bitrate.data import grouped_folds
 from rl.profiles.index import ClipIndex, Split
 from rl.profiles.progress import segment_progress
+from serving.performance.expectations import expectations
 
 ENCODER, HEAD, FIGURES = "encoder.safetensors", "accuracy-head.safetensors", "figures.json"
+EXPECTATIONS = "expectations.npy"
 DRAW_EVERY = 20  # steps
 
 
@@ -90,7 +95,11 @@ def train_encoders(
     `out`; or, with `folds`, one for each group of drives that `evaluation.drive_folds` leaves out, each in a
     folder of its own. Folders that are complete stay. Raises `ProfileError` and `ValueError`."""
     replay = load_replay(profile, index, bundle)
-    softmaxes = Softmaxes.of(profile, bundle, sorted(set(replay.clips)))
+    shown = Shown(Softmaxes.of(profile, bundle, sorted(set(replay.clips))))
+    if recipe.expectations:
+        shown = replace(
+            shown, expectations=_expectations(shown.softmaxes, replay, bundle.family, out, console)
+        )
     if folds:
         groups = grouped_folds(replay.drives.tolist(), folds)
         parts = {
@@ -100,15 +109,36 @@ def train_encoders(
     else:
         parts = {out: (_drives(index, "val"), _drives(index, "test"))}
     return [
-        _train_encoder(replay, softmaxes, check, judged, recipe, bundle.family, folder, console)
+        _train_encoder(replay, shown, check, judged, recipe, bundle.family, folder, console)
         for folder, (check, judged) in parts.items()
         if not (folder / FIGURES).exists()
     ]
 
 
+def _expectations(
+    softmaxes: Softmaxes, replay: Replay, family: str, out: Path, console: Console
+) -> NDArray[np.float16]:
+    """Of every segment and configuration, kept in `out` for as long as the profile holds the same."""
+    folder = out / "expectations"
+    path = folder / EXPECTATIONS
+    if path.exists() and rows_match(folder, replay, family):
+        return np.asarray(np.load(path, mmap_mode="r"))
+    with segment_progress(console) as bar:
+        task = bar.add_task("expectations", total=len(replay))
+        found = of_every_row(
+            lambda rows, made_by: expectations(softmaxes.batch(rows.tolist(), made_by.tolist())),
+            len(replay),
+            len(replay.ladder),
+            path,
+            lambda row, loss: bar.update(task, completed=row + 1),
+        )
+    write_rows(folder, replay, family)
+    return found
+
+
 def _train_encoder(
     replay: Replay,
-    softmaxes: Softmaxes,
+    shown: Shown,
     check: set[str],
     judged: set[str],
     recipe: EncoderRecipe,
@@ -122,7 +152,7 @@ def _train_encoder(
     with segment_progress(console, "steps") as bar:
         training = bar.add_task("performance encoder", total=recipe.steps)
         encoder = train_encoder(
-            softmaxes,
+            shown,
             replay,
             learn,
             recipe,
@@ -130,9 +160,9 @@ def _train_encoder(
         )
     with segment_progress(console) as bar:
         embedding = bar.add_task("embeddings", total=len(replay))
-        found = embed_all(
-            encoder,
-            softmaxes,
+        found = of_every_row(
+            lambda rows, made_by: shown.embedded(encoder, rows, made_by),
+            len(replay),
             len(replay.ladder),
             out / EMBEDDINGS,
             lambda row, loss: bar.update(embedding, completed=row + 1),
@@ -142,7 +172,7 @@ def _train_encoder(
     head = train_accuracy_head(embedded, learn, np.flatnonzero(of_check), recipe)
     save_file(encoder.state_dict(), out / ENCODER)
     save_file(head.state_dict(), out / HEAD)
-    errors = accuracy_errors(head, embedded, softmaxes, learn, np.flatnonzero(of_judged))
+    errors = accuracy_errors(head, embedded, shown.softmaxes, learn, np.flatnonzero(of_judged))
     (out / FIGURES).write_text(json.dumps(asdict(errors), indent=1) + "\n", encoding="utf-8")
     return errors
 

@@ -15,7 +15,7 @@ from ray import serve
 from safetensors.torch import load_file
 
 from configs.bundle import Bundle
-from serving.performance.network import AccuracyHead, encoder_input, make_encoder
+from serving.performance.network import AccuracyHead, encoder_input, load_encoder, make_encoder
 
 logger = logging.getLogger("ray.serve")
 
@@ -36,10 +36,11 @@ class EncoderReplica:
 
     def __init__(self, bundle_directory: Path) -> None:
         bundle = Bundle.load(bundle_directory)
-        self._encoder = make_encoder(len(bundle.manifest.classes))
-        self._trained = bundle.manifest.encoder is not None
-        if bundle.manifest.encoder is not None:
-            self._encoder.load_state_dict(load_file(bundle.path(bundle.manifest.encoder)))
+        classes, weights = len(bundle.manifest.classes), bundle.manifest.encoder
+        self._trained = weights is not None
+        self._encoder = (
+            make_encoder(classes) if weights is None else load_encoder(bundle.path(weights), classes)
+        )
         self._head: AccuracyHead | None = None
         if bundle.manifest.accuracy_head is not None:
             self._head = AccuracyHead(len(bundle.ladder)).eval()

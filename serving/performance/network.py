@@ -1,17 +1,27 @@
-"""The performance encoder's network: five MobileNetV2 blocks and an average pool (paper, 3.3, Fig. 12).
+"""The performance encoder's network (paper, 3.3, Fig. 12).
 
-It looks at the softmax of one frame, (classes, 180, 320), and nothing else of the segmentation model, so
-any architecture can stand before it. Under 0.5 GFLOPs; the flattened output is the embedding.
+It looks at the softmax of one frame, (classes, 180, 320), and nothing else of the segmentation model, so any
+architecture can stand before it. The paper's form is five MobileNetV2 blocks and an average pool, whose
+flattened output is the embedding. Ours is a linear map of what the softmax says of its own accuracy
+(`serving.performance.expectations`); both may be added up. Under 0.5 GFLOPs.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from serving.performance.expectations import expectation_count, expectations
 
 INPUT_SIZE = (180, 320)
 EMBEDDING = 120
+LEAST_DEVIATION = 1e-3
+FARTHEST = 4.0
+"""Standard deviations beyond which a street is like none seen before: no linear map is asked that far."""
 _BLOCKS = ((16, 2, 2), (24, 2, 3), (32, 2, 3), (32, 2, 3), (8, 1, 3))  # channels, stride, expansion
 
 
@@ -39,7 +49,49 @@ class InvertedResidual(nn.Module):
 
 
 class PerformanceEncoder(nn.Module):
-    """Softmax (N, classes, 180, 320) to embeddings (N, 120)."""
+    """Softmax (N, classes, 180, 320) to embeddings (N, 120).
+
+    convolutions: the paper's blocks; expectations: ours. Raises `ValueError` for neither.
+    """
+
+    def __init__(self, classes: int, convolutions: bool = True, expectations: bool = False) -> None:
+        super().__init__()
+        if not convolutions and not expectations:
+            raise ValueError("an encoder needs convolutions, expectations or both")
+        self.convolutions = Convolutions(classes) if convolutions else None
+        self.expected = LinearExpectations(classes) if expectations else None
+
+    def forward(self, softmax: Tensor) -> Tensor:
+        if self.expected is None:
+            assert self.convolutions is not None
+            return self.convolutions(softmax)  # type: ignore[no-any-return]
+        embedding: Tensor = self.expected(expectations(softmax))
+        return embedding if self.convolutions is None else embedding + self.convolutions(softmax)
+
+
+class LinearExpectations(nn.Module):
+    """Expectations (N, `expectation_count`), standardised, to embeddings (N, 120)."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        count = expectation_count(classes)
+        self.register_buffer("mean", torch.zeros(count))
+        self.register_buffer("deviation", torch.ones(count))
+        self.linear = nn.Linear(count, EMBEDDING)
+
+    def standardise(self, examples: Tensor) -> None:
+        """Takes mean and deviation from expectations (N, count)."""
+        self.get_buffer("mean").copy_(examples.mean(0))
+        self.get_buffer("deviation").copy_(examples.std(0).clamp(min=LEAST_DEVIATION))
+
+    def forward(self, values: Tensor) -> Tensor:
+        standardised = (values - self.get_buffer("mean")) / self.get_buffer("deviation")
+        embedding: Tensor = self.linear(standardised.clamp(-FARTHEST, FARTHEST))
+        return embedding
+
+
+class Convolutions(nn.Module):
+    """Softmax (N, classes, 180, 320) to (N, 120)."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -84,8 +136,21 @@ def encoder_input(logits: Tensor) -> Tensor:
     return F.interpolate(logits.float(), size=INPUT_SIZE, mode="bilinear", align_corners=False).softmax(1)
 
 
-def make_encoder(classes: int, seed: int = 0) -> PerformanceEncoder:
+def make_encoder(
+    classes: int, seed: int = 0, convolutions: bool = True, expectations: bool = False
+) -> PerformanceEncoder:
     """An untrained encoder with reproducible weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return PerformanceEncoder(classes).eval()
+        return PerformanceEncoder(classes, convolutions, expectations).eval()
+
+
+def load_encoder(path: Path, classes: int) -> PerformanceEncoder:
+    """A trained encoder; its weights say which form it has."""
+    weights = load_file(path)
+    has_convolutions, has_expectations = (
+        any(name.startswith(part) for name in weights) for part in ("convolutions.", "expected.")
+    )
+    encoder = PerformanceEncoder(classes, has_convolutions, has_expectations)
+    encoder.load_state_dict(weights)
+    return encoder.eval()

@@ -8,13 +8,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from configs.bundle import Bundle
-from rl.adapter.encoder import EncoderRecipe, accuracy_errors, embed_all, train_accuracy_head, train_encoder
+from rl.adapter.encoder import (
+    EncoderRecipe,
+    Shown,
+    accuracy_errors,
+    of_every_row,
+    train_accuracy_head,
+    train_encoder,
+)
 from rl.adapter.replay import Replay
 from rl.adapter.runs import EMBEDDINGS, with_embeddings_of, write_rows
 from rl.adapter.softmaxes import Softmaxes
 from rl.profiles.store import ProfileError
+from serving.performance.expectations import expectations
 from serving.performance.network import INPUT_SIZE, AccuracyHead, make_encoder
 from tests.rl.adapter.conftest import CLASSES, of_split
 
@@ -32,6 +41,13 @@ def softmaxes(profile: Path, family: Bundle, bare_replay: Replay) -> Softmaxes:
     return Softmaxes.of(profile, family, sorted(set(bare_replay.clips)))
 
 
+def expected(softmaxes: Softmaxes, replay: Replay, path: Path) -> NDArray[np.float16]:
+    def values(rows: NDArray[np.int64], made_by: NDArray[np.int64]) -> torch.Tensor:
+        return expectations(softmaxes.batch(rows.tolist(), made_by.tolist()))
+
+    return of_every_row(values, len(replay), len(replay.ladder), path)
+
+
 def test_an_encoder_sees_the_softmax_of_a_row_and_a_configuration(softmaxes: Softmaxes) -> None:
     seen = softmaxes.batch([0, 0], [0, 89])
     assert seen.shape == (2, CLASSES, *INPUT_SIZE)
@@ -39,8 +55,13 @@ def test_an_encoder_sees_the_softmax_of_a_row_and_a_configuration(softmaxes: Sof
     assert softmaxes.confidence(0, 0) > softmaxes.confidence(0, 89)
 
 
-def test_training_is_the_same_for_the_same_recipe(softmaxes: Softmaxes, bare_replay: Replay) -> None:
-    first, second = (train_encoder(softmaxes, bare_replay, np.arange(4), RECIPE) for _ in range(2))
+@pytest.mark.parametrize("convolutions", [True, False])
+def test_training_is_the_same_for_the_same_recipe(
+    softmaxes: Softmaxes, few: Replay, tmp_path: Path, convolutions: bool
+) -> None:
+    recipe = RECIPE.model_copy(update={"convolutions": convolutions, "expectations": True})
+    shown = Shown(softmaxes, expected(softmaxes, few, tmp_path / "expectations.npy"))
+    first, second = (train_encoder(shown, few, np.arange(3), recipe) for _ in range(2))
     weights = [encoder.state_dict() for encoder in (first, second)]
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
@@ -50,7 +71,9 @@ def test_embeddings_are_mapped_back_to_the_segments_that_they_are_of(
 ) -> None:
     encoder = make_encoder(CLASSES)
     some = Softmaxes(softmaxes._tables[:3])
-    embed_all(encoder, some, 2, tmp_path / EMBEDDINGS)
+    of_every_row(
+        lambda rows, made_by: Shown(some).embedded(encoder, rows, made_by), 3, 2, tmp_path / EMBEDDINGS
+    )
     write_rows(tmp_path, few, family.family)
     mapped = with_embeddings_of(few, tmp_path, family.family).embeddings
     with torch.inference_mode():

@@ -55,7 +55,7 @@ class AdapterPolicy:
         self._estimator = BitrateEstimator.of(bundle, entry.timing)
         self._session = one_thread_session(bundle.path(entry.model))
         self._explore, self._rng = explore, rng or np.random.default_rng()
-        self._entry, self._configurations = entry, tuple(configurations)
+        self._entry, self._variants = entry, len(bundle.ladder.variants)
         width = self._session.get_inputs()[0].shape[1]
         base = StateLayout(configurations, entry.embedding, 0, entry.timing.seconds)
         self._layout = StateLayout(configurations, entry.embedding, width - base.width, entry.timing.seconds)
@@ -66,17 +66,16 @@ class AdapterPolicy:
         estimate = self._estimate(observation)
         if observation.bandwidth is None:
             smallest = int(estimate.bytes.argmin())
-            return Choice(smallest * (len(self._configurations) // len(estimate.bytes)))
+            return Choice(smallest * self._variants, estimated_bytes=float(estimate.bytes[smallest]))
         state = self._layout.encode(self._seen(observation, observation.bandwidth, estimate))
         logits = self._session.run(None, {"state": state})[0]
         chosen, probability = drawn(logits[0], self._explore, self._rng)
-        return Choice(chosen, probability, pack_seen(estimate.bytes, estimate.features))
+        seen = pack_seen(estimate.bytes, estimate.features)
+        return Choice(chosen, probability, seen, float(estimate.bytes[chosen // self._variants]))
 
     def _estimate(self, observation: Observation) -> SizeEstimate:
         if observation.last_bytes is not None and observation.last_configuration is not None:
-            settings = self._estimator.calibration.space
-            variants = len(self._configurations) // (len(settings.scales) * len(settings.qps))
-            self._estimator.observe(observation.last_configuration // variants, observation.last_bytes)
+            self._estimator.observe(observation.last_configuration // self._variants, observation.last_bytes)
         return self._estimator.estimate(observation.frames)
 
     def _seen(self, observation: Observation, bandwidth: float, estimate: SizeEstimate) -> SeenStates:

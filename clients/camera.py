@@ -228,9 +228,8 @@ class Camera:
             bundle,
             data,
             1000 * (time.perf_counter() - started),
-            choice.probability,
+            choice,
             feedback,
-            choice.seen,
         )
 
     def _overtaken(self, segment: CapturedSegment | EncodedSegment) -> SegmentResult:

@@ -78,9 +78,9 @@ class Delivery:
             deadline_ms=None if self.deadline is None else 1000 * self.deadline,
             captured_at=segment.captured.captured_at,
             masks=self.masks,
-            probability=segment.probability,
+            probability=segment.choice.probability,
             feedback=segment.feedback,
-            seen=segment.seen or None,
+            seen=segment.choice.seen or None,
             dropped=self.ledger.before(segment.seq),
         )
 
@@ -114,6 +114,7 @@ class Delivery:
             bundle=answer.bundle,
             frames=segment.captured.frames,
             bytes=len(segment.data),
+            estimated_bytes=segment.choice.estimated_bytes,
             answer=answer,
             encode_ms=segment.encode_ms,
             upload_ms=1000 * upload.seconds,

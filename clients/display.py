@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from clients.protocol import SegmentAnswer
 from clients.report import Summary
 from clients.segment import SegmentResult
 
@@ -55,14 +56,16 @@ class Display:
 
     def _table(self) -> Table:
         table = Table(title=self._title, title_justify="left", expand=True)
-        for heading in ("segment", "configuration", "kB", "upload", "latency", "cost", "MB/s"):
+        for heading in ("segment", "configuration", "kB", "upload", "latency", "cost", "mIoU", "MB/s"):
             table.add_column(heading, justify="left" if heading == "configuration" else "right", no_wrap=True)
         table.add_column("classes", ratio=1, no_wrap=True, overflow="ellipsis")
         for result in self._recent:
-            kilobytes = "" if result.bytes is None else f"{result.bytes / 1000:.0f}"
+            kilobytes = sizes(result)
             if result.answer is None:
                 outcome = Text(f"dropped: {result.dropped}", style="yellow")
-                table.add_row(str(result.seq), str(result.configuration), kilobytes, "", "", "", "", outcome)
+                table.add_row(
+                    str(result.seq), str(result.configuration), kilobytes, "", "", "", "", "", outcome
+                )
                 continue
             table.add_row(
                 str(result.seq),
@@ -71,10 +74,27 @@ class Display:
                 f"{result.upload_ms or 0:.0f} ms",
                 f"{result.latency_ms or 0:.0f} ms",
                 f"{result.answer.cost:.3f}",
+                accuracy(result.answer),
                 "" if result.bandwidth is None else f"{result.bandwidth:.2f}",
                 Text(top_classes(result.answer.class_shares)),  # names are not markup
             )
         return table
+
+
+def sizes(result: SegmentResult) -> str:
+    """Kilobytes, with those that were estimated before: `212 (est. 198)`."""
+    if result.bytes is None:
+        return ""
+    estimated = "" if result.estimated_bytes is None else f" (est. {result.estimated_bytes / 1000:.0f})"
+    return f"{result.bytes / 1000:.0f}{estimated}"
+
+
+def accuracy(answer: SegmentAnswer) -> str:
+    """Predicted mIoU against the target: `0.71 / 0.65`; nothing where the server predicts none."""
+    if answer.predicted_miou is None:
+        return ""
+    target = "" if answer.target_miou is None else f" / {answer.target_miou:.2f}"
+    return f"{answer.predicted_miou:.2f}{target}"
 
 
 def describe(result: SegmentResult) -> str:
@@ -83,9 +103,11 @@ def describe(result: SegmentResult) -> str:
     if result.answer is None:
         return f"{start}, dropped ({result.dropped})"
     again = ", replayed" if result.answer.replayed else ""
+    predicted = accuracy(result.answer)
     return (
-        f"{start}, {(result.bytes or 0) / 1000:.0f} kB, upload {result.upload_ms or 0:.0f} ms, "
+        f"{start}, {sizes(result)} kB, upload {result.upload_ms or 0:.0f} ms, "
         f"latency {result.latency_ms or 0:.0f} ms, cost {result.answer.cost:.3f}{again}, "
+        f"{f'mIoU {predicted}, ' if predicted else ''}"
         f"{top_classes(result.answer.class_shares)}"
     )
 

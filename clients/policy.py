@@ -40,12 +40,14 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A configuration, by its index on the ladder; the probability with which it was given; and what the
-    policy saw of the segment to come, packed (`clients.transitions`), empty where it saw nothing."""
+    """A configuration, by its index on the ladder; the probability with which it was given; what the policy
+    saw of the segment to come, packed (`clients.transitions`), empty where it saw nothing; and the bytes that
+    it expects."""
 
     configuration: int
     probability: float = 1.0
     seen: str = ""
+    estimated_bytes: float | None = None
 
 
 class Policy(Protocol):

@@ -15,6 +15,7 @@ from PIL import Image as Picture
 from PIL import ImageDraw, ImageFont
 
 from clients.codec import Image, rgb
+from clients.display import accuracy
 from clients.errors import CameraError
 from clients.palette import palette
 from clients.segment import SegmentResult
@@ -91,6 +92,8 @@ class Recorder:
         picture = Picture.new("RGB", (2 * self._panel[0], HEADER), (18, 20, 24))
         parts = [f"segment {result.seq}", str(result.configuration), f"{(result.bytes or 0) / 1000:.0f} kB"]
         parts += [f"{result.latency_ms or 0:.0f} ms", f"cost {result.answer.cost:.3f}"]
+        if predicted := accuracy(result.answer):
+            parts.append(f"mIoU {predicted}")
         if self._dropped:
             parts.append(f"{self._dropped} dropped before")
         ImageDraw.Draw(picture).text((MARGIN, 11), "    ".join(parts), (236, 238, 240), self._font)

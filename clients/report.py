@@ -28,6 +28,7 @@ def segment_record(result: SegmentResult) -> dict[str, Any]:
         "bundle": result.bundle,
         "captured_at": result.captured_at,
         "bytes": result.bytes,
+        "estimated_bytes": result.estimated_bytes,
         "dropped": result.dropped,
         "detail": result.detail,
         "attempts": result.attempts,
@@ -38,6 +39,7 @@ def segment_record(result: SegmentResult) -> dict[str, Any]:
         "latency_ms": result.latency_ms,
         "cost": answer.cost if answer else None,
         "predicted_miou": answer.predicted_miou if answer else None,
+        "target_miou": answer.target_miou if answer else None,
         "replayed": answer.replayed if answer else None,
         "class_shares": answer.class_shares if answer else None,
         "timings_ms": answer.timings_ms.model_dump() if answer else None,
@@ -77,6 +79,9 @@ class Summary:
         self._configurations: Counter[int] = Counter()
         self._variants: Counter[int] = Counter()
         self._reasons: Counter[str] = Counter()
+        self._estimate_errors: list[float] = []
+        self._predicted: list[float] = []
+        self._below = 0  # predicted to be below target
 
     def add(self, result: SegmentResult) -> None:
         self.sent += result.attempts > 0
@@ -86,6 +91,8 @@ class Summary:
             milliseconds = getattr(result, f"{stage}_ms")
             if milliseconds is not None:
                 self._stages[stage].append(milliseconds)
+        if result.bytes and result.estimated_bytes is not None:
+            self._estimate_errors.append(abs(result.estimated_bytes / result.bytes - 1))
         if result.answer is None:
             self.dropped += 1
             self._reasons[result.dropped or "unanswered"] += 1
@@ -95,12 +102,17 @@ class Summary:
         self.bytes += result.bytes or 0
         self._costs.append(result.answer.cost)
         self._answered_costs.append(result.answer.cost)
+        predicted, target = result.answer.predicted_miou, result.answer.target_miou
+        if predicted is not None and target is not None:
+            self._predicted.append(predicted)
+            self._below += predicted < target
         for stage, milliseconds in result.answer.timings_ms.model_dump().items():
             self._stages[stage].append(milliseconds)
 
     def figures(self) -> dict[str, Any]:
         """The summary as JSON. `mean_cost` counts dropped segments at the configuration that was chosen;
-        latencies are in milliseconds: `latency` from the last frame's capture to the answer in hand,
+        `estimate_error` is relative, of the bytes that a learnt policy estimated before compressing.
+        Latencies are in milliseconds: `latency` from the last frame's capture to the answer in hand,
         `encode`, `upload` and `round_trip` as the camera saw them, the others as the server did."""
         return {
             "segments_sent": self.sent,
@@ -111,6 +123,9 @@ class Summary:
             "latency_ms": {stage: _percentiles(values) for stage, values in self._stages.items()},
             "mean_cost": float(np.mean(self._costs)) if self._costs else None,
             "mean_cost_answered": float(np.mean(self._answered_costs)) if self._answered_costs else None,
+            "estimate_error": _percentiles(self._estimate_errors) if self._estimate_errors else None,
+            "mean_predicted_miou": float(np.mean(self._predicted)) if self._predicted else None,
+            "predicted_below_target": self._below / len(self._predicted) if self._predicted else None,
             "configuration_histogram": {str(k): n for k, n in sorted(self._configurations.items())},
             "variant_histogram": {str(k): n for k, n in sorted(self._variants.items())},
         }
@@ -123,6 +138,10 @@ class Summary:
         if self._stages["latency"]:
             median = _percentiles(self._stages["latency"])["p50"]
             text += f", median latency {median:.0f} ms"
+        if self._predicted:
+            text += f", predicted mIoU {np.mean(self._predicted):.2f} ({self._below} below target)"
+        if self._estimate_errors:
+            text += f", sizes estimated within {np.median(self._estimate_errors):.0%} (median)"
         return text
 
     def write(self, path: Path) -> None:

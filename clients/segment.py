@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from clients.policy import Choice
 from clients.protocol import SegmentAnswer
 from clients.source import Frame
 from configs.ladder import Configuration
@@ -33,9 +34,8 @@ class EncodedSegment:
     bundle: str
     data: bytes
     encode_ms: float
-    probability: float = 1.0  # with which the policy gave the configuration
-    feedback: int | None = None  # seq of the segment whose embedding it went by
-    seen: str = ""  # what it saw of the segment, packed
+    choice: Choice
+    feedback: int | None = None  # seq of the segment whose embedding the choice went by
 
     @property
     def seq(self) -> int:
@@ -57,6 +57,7 @@ class SegmentResult:
     bundle: str
     frames: list[Frame]  # empty for dropped segments, so that a long outage holds no memory
     bytes: int | None = None
+    estimated_bytes: float | None = None  # before it was compressed, by a policy that estimates
     answer: SegmentAnswer | None = None
     dropped: DropReason | None = None
     detail: str | None = None
@@ -86,6 +87,7 @@ def dropped_segment(
         bundle=bundle,
         frames=[],
         bytes=len(encoded.data) if encoded else None,
+        estimated_bytes=encoded.choice.estimated_bytes if encoded else None,
         dropped=reason,
         detail=detail,
         encode_ms=encoded.encode_ms if encoded else None,

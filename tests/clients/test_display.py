@@ -14,7 +14,6 @@ from clients.report import Summary
 from clients.segment import SegmentResult
 from configs.ladder import load_ladder
 
-
 STAGES = ("receive", "queue", "decode", "infer", "embed", "state", "total")
 
 

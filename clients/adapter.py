@@ -9,7 +9,6 @@ accurate variant.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,10 +105,3 @@ def usable(feedback: Feedback | None, embedding: int) -> Feedback | None:
     if feedback is None or feedback.age > STALE:
         return None
     return feedback if not embedding or len(feedback.embedding) == embedding else None
-
-
-def adapter_policy(
-    directory: Path, configurations: Sequence[Configuration], explore: float = 0.0
-) -> AdapterPolicy:
-    """The policy of the bundle in a folder. Raises `BundleError`."""
-    return AdapterPolicy(Bundle.load(directory), configurations, explore)

@@ -12,7 +12,7 @@ import itertools
 import re
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
@@ -23,19 +23,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clients.bandwidth import Uplink
+from clients.bundles import fetch_bundle
 from clients.codec import CodecFlags, encode_segment
 from clients.connection import PenanceServer
 from clients.delivery import Delivery
 from clients.drops import DropLedger
 from clients.errors import RefusedByServer, ServerError, ServerUnreachable, StaleBundle, TryLater
 from clients.outage import Outage
-from clients.policy import Choice, Feedback, Observation, Policy, PolicyFactory, parse_policy
+from clients.policy import (
+    AUTO,
+    Choice,
+    Feedback,
+    FixedPolicy,
+    Observation,
+    Policy,
+    PolicyFactory,
+    parse_policy,
+)
 from clients.protocol import DEFAULT_SERVER, DEFAULT_TARGET, MaskMode, Registered, Registration
 from clients.realtime import Pipeline
 from clients.retry import retry_delay
 from clients.segment import CapturedSegment, EncodedSegment, SegmentResult, dropped_segment
 from clients.source import Frame, VideoSource, without_login
+from configs.bundle import Bundle
 from configs.ladder import Configuration
+from configs.settings import Settings
 
 __all__ = ["Camera", "Pace", "SegmentResult"]
 
@@ -50,9 +62,10 @@ class Camera:
     pace: `realtime` takes segments at the video's own time and drops what is not uploaded within the
         segment's length (at most one waits; dropped ones are reported to the server); `server` goes as
         fast as answers come, tries each segment until it is answered, and reads files as needed.
-    policy: `adapter`, `adapter:BUNDLE`, `fixed:INDEX`, `fixed:SCALE/QP/VARIANT`, `round-robin`, or a
-    function that makes a `Policy`
-        from the ladder.
+    policy: `auto` is the learnt one of the server's bundle, or `fixed:0` where that has none for such
+        segments; `adapter`, `adapter:BUNDLE`, `fixed:INDEX`, `fixed:SCALE/QP/VARIANT`, `round-robin`, or a
+        function that makes a `Policy` from the ladder.
+    explore: share of segments for which a learnt policy draws any configuration that it takes to fit.
     target_miou: what to reach; None leaves it to the server, where it may be changed while the camera runs:
         the attribute follows with every answer.
     masks: label maps wanted with each answer: `none`, `last` frame, or `all` frames.
@@ -71,7 +84,8 @@ class Camera:
         key: str,
         server: str = DEFAULT_SERVER,
         name: str | None = None,
-        policy: str | PolicyFactory = "fixed:0",
+        policy: str | PolicyFactory = AUTO,
+        explore: float = 0.0,
         target_miou: float | None = None,
         pace: Pace = "realtime",
         masks: MaskMode = "none",
@@ -85,7 +99,13 @@ class Camera:
         self.name = name or default_name(self.source.location)
         self.pace, self.uplink = pace, uplink or Uplink()
         self._given_target = target_miou
-        self._make_policy = parse_policy(policy) if isinstance(policy, str) else policy
+        if policy == AUTO:
+            self._make_policy: PolicyFactory = self._usual_policy
+        elif isinstance(policy, str):
+            self._make_policy = parse_policy(policy, explore, self._bundle)
+        else:
+            self._make_policy = policy
+        self._explore = explore
         self._segments, self._notify = segments, notify
         self._stop, self._ended = threading.Event(), threading.Event()
         self._lock = threading.Lock()  # guards what the compressing and the sending thread share
@@ -102,6 +122,7 @@ class Camera:
             masks,
             deadline,
         )
+        self._bundle_id = ""
         self.configurations: tuple[Configuration, ...] = ()
         self._policy: Policy | None = None
         self._next_seq = self._refusals = 0
@@ -181,11 +202,32 @@ class Camera:
             Configuration(e.configuration, e.scale, e.qp, e.variant) for e in registered.ladder
         )
         with self._lock:
-            if configurations != self.configurations:
-                self.configurations = configurations
+            if (registered.bundle, configurations) != (self._bundle_id, self.configurations):
+                self._bundle_id, self.configurations = registered.bundle, configurations
                 self._policy = self._make_policy(configurations)
                 self._last_configuration = self._last_bytes = self._latest = None
         return registered
+
+    def _bundle(self) -> Bundle:
+        """The camera's part of the bundle that the server has in force."""
+        return fetch_bundle(
+            self.server, self.server.registered.bundle, Settings().cache_directory / "bundles"
+        )
+
+    def _usual_policy(self, configurations: Sequence[Configuration]) -> Policy:
+        """The learnt policy, where the server's bundle has one for such segments."""
+        form = self.source.format
+        try:
+            entry = self._bundle().manifest.policy
+        except RefusedByServer as refusal:
+            if refusal.problem.status != 404:  # servers before this version hand out no bundle
+                raise
+            entry = None
+        if entry is None or entry.timing.seconds != form.seconds or form.fps > entry.timing.fps:
+            wanted = "" if entry is None else f" (it has one for {entry.timing})"
+            self._notify(f"no learnt policy for such segments{wanted}: all go at the best configuration")
+            return FixedPolicy(0)
+        return parse_policy("adapter", self._explore, self._bundle)(configurations)
 
     def _number(self, frames: list[Frame]) -> CapturedSegment:
         with self._lock:

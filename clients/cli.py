@@ -82,10 +82,11 @@ def camera(
     policy: Annotated[
         str,
         typer.Option(
-            help="adapter (the bundle's), adapter:BUNDLE, fixed:INDEX, fixed:SCALE/QP/VARIANT or round-robin",
+            help="auto: the learnt one of the server's bundle, if it has one for such segments; adapter: "
+            "that one or an error; adapter:BUNDLE, fixed:INDEX, fixed:SCALE/QP/VARIANT or round-robin",
             rich_help_panel=CHOICE,
         ),
-    ] = "fixed:0",
+    ] = "auto",
     explore: Annotated[
         float,
         typer.Option(
@@ -158,13 +159,13 @@ def camera(
     from clients.display import Display
     from clients.errors import CameraError
     from clients.key import find_key
-    from clients.policy import parse_policy
+    from clients.policy import checked_policy
     from clients.source import VideoSource
     from configs.settings import Settings
 
     box = _parse_size(size)
     try:
-        make_policy = parse_policy(policy, explore)
+        checked_policy(policy, explore)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--policy") from error
     display = Display(f"{name or default_name(source)} to {server}")
@@ -175,7 +176,8 @@ def camera(
             key=find_key(key, Settings().key_file, server, display.notify),
             server=server,
             name=name,
-            policy=make_policy,
+            policy=policy,
+            explore=explore,
             target_miou=target,
             pace=pace.value,
             masks="all" if save else masks.value,

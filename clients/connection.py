@@ -142,6 +142,14 @@ class PenanceServer:
         """The family of models that the server runs."""
         return _read(TypeAdapter(tuple[VariantInfo, ...]), self._request("GET", "/v1/variants", self._key))
 
+    def bundle_manifest(self) -> bytes:
+        """`bundle.json` of the bundle in force, as it lies there."""
+        return self._request("GET", "/v1/bundle", self.registered.token).content
+
+    def bundle_file(self, name: str) -> bytes:
+        """One of the bundle's files that cameras need."""
+        return self._request("GET", f"/v1/bundle/files/{name}", self.registered.token).content
+
     def _path(self) -> str:
         return f"/v1/clients/{self.registered.id}"
 

@@ -15,6 +15,7 @@ from configs.ladder import Configuration
 
 if TYPE_CHECKING:
     from clients.source import Frame
+    from configs.bundle import Bundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,10 @@ class Policy(Protocol):
         ...
 
 
+AUTO = "auto"
+"""The learnt policy of the server's bundle where it has one for such segments, else the best
+configuration."""
+
 PolicyFactory = Callable[[Sequence[Configuration]], Policy]
 
 
@@ -98,10 +103,11 @@ class RoundRobinPolicy:
         return Choice(index)
 
 
-def parse_policy(text: str, explore: float = 0.0) -> PolicyFactory:
+def parse_policy(text: str, explore: float = 0.0, fetch: Callable[[], Bundle] | None = None) -> PolicyFactory:
     """Reads `fixed:INDEX`, `fixed:SCALE/QP/VARIANT`, `round-robin`, `adapter` or `adapter:BUNDLE`;
     `ValueError` names what is allowed.
 
+    fetch: gives the server's bundle, whose policy `adapter` is; else it is that of the bundle that ships.
     explore: share of segments for which an adapter draws any configuration that it takes to fit, so that
         learning from its stream sees what else there is; other policies know no such thing.
 
@@ -112,11 +118,14 @@ def parse_policy(text: str, explore: float = 0.0) -> PolicyFactory:
     if not 0 <= explore < 1:
         raise ValueError(f"a share of 0 to below 1 can be explored with, got {explore}")
     if kind == "adapter":
-        from clients.adapter import adapter_policy  # needs ONNX Runtime
-        from configs.bundle import DEFAULT_BUNDLE
+        from clients.adapter import AdapterPolicy  # needs ONNX Runtime
+        from configs.bundle import DEFAULT_BUNDLE, Bundle
 
-        folder = Path(argument) if argument else DEFAULT_BUNDLE
-        return lambda configurations: adapter_policy(folder, configurations, explore)
+        def load() -> Bundle:
+            return Bundle.load(Path(argument) if argument else DEFAULT_BUNDLE)
+
+        given = load if argument or fetch is None else fetch
+        return lambda configurations: AdapterPolicy(given(), configurations, explore)
     if kind == "round-robin" and not argument:
         return RoundRobinPolicy
     try:
@@ -130,9 +139,16 @@ def parse_policy(text: str, explore: float = 0.0) -> PolicyFactory:
     except ValueError:
         pass  # a number that is none: the one message below says what is expected
     raise ValueError(
-        f"policy {text!r} is unknown: give adapter, adapter:BUNDLE, round-robin, fixed:INDEX or "
+        f"policy {text!r} is unknown: give auto, adapter, adapter:BUNDLE, round-robin, fixed:INDEX or "
         "fixed:SCALE/QP/VARIANT"
     )
+
+
+def checked_policy(text: str, explore: float = 0.0) -> str:
+    """The text, if a camera can be given it as its policy; else `ValueError`."""
+    if text != AUTO:
+        parse_policy(text, explore)
+    return text
 
 
 def _on_ladder(configurations: Sequence[Configuration], index: int) -> int:

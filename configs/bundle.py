@@ -84,17 +84,17 @@ class Bundle:
         return self.directory / file
 
     @classmethod
-    def load(cls, directory: Path = DEFAULT_BUNDLE) -> Bundle:
-        """Reads and verifies a bundle. Raises `BundleError`."""
+    def load(cls, directory: Path = DEFAULT_BUNDLE, for_camera: bool = False) -> Bundle:
+        """Reads and verifies a bundle, or only what a camera needs of it. Raises `BundleError`."""
         path = directory / MANIFEST
         if not path.is_file():
             raise BundleError(f"{directory} holds no {MANIFEST}: give the folder of a bundle")
         content = _read(path)
         manifest = _validated(path, content)
-        for file, expected in manifest.checksums.items():
+        for file in manifest.camera_files if for_camera else manifest.checksums:
             if not (directory / file).is_file():
                 raise BundleError(f"{directory} lacks {file}: fetch the whole bundle again")
-            if sha256(directory / file) != expected:
+            if sha256(directory / file) != manifest.checksums[file]:
                 raise BundleError(f"{directory / file} does not match its checksum: fetch the bundle again")
         if content_id(manifest.name, content) != manifest.id:
             raise BundleError(f"{path} was changed after it was made: its id no longer matches its content")

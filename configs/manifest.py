@@ -121,6 +121,12 @@ class Manifest(BaseModel):
     )
     checksums: dict[str, str] = Field(description="SHA-256 of every other file in the bundle")
 
+    @property
+    def camera_files(self) -> tuple[str, ...]:
+        """What a camera needs of the bundle's files."""
+        estimators = (file for entry in self.estimators for file in (entry.model, entry.calibration))
+        return (*((self.policy.model,) if self.policy else ()), *estimators)
+
     @field_validator("classes")
     @classmethod
     def _classes_fit_a_byte(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
@@ -157,8 +163,7 @@ class Manifest(BaseModel):
     def _every_file_has_a_checksum(self) -> Self:
         named = [variant.weights for variant in self.variants]
         named += [file for file in (self.encoder, self.accuracy_head) if file is not None]
-        named += [self.policy.model] if self.policy else []
-        named += [file for entry in self.estimators for file in (entry.model, entry.calibration)]
+        named += self.camera_files
         missing = [file for file in named if file not in self.checksums]
         if missing:
             raise ValueError(f"no checksums of {', '.join(missing)}: files must lie in the bundle's folder")

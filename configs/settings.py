@@ -17,6 +17,11 @@ def default_state_directory() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "penance"
 
 
+def default_cache_directory() -> Path:
+    """What can be fetched again: `$XDG_CACHE_HOME/penance`, usually `~/.cache/penance`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "penance"
+
+
 class Settings(BaseSettings):
     """Settings shared by server and camera; read once at start."""
 
@@ -25,6 +30,9 @@ class Settings(BaseSettings):
     bundle: Path = Field(DEFAULT_BUNDLE, description="folder of the bundle in force")
     state_directory: Path = Field(
         default_factory=default_state_directory, description="database, default key"
+    )
+    cache_directory: Path = Field(
+        default_factory=default_cache_directory, description="a camera's copies of the servers' bundles"
     )
     serving_file: Path = Field(
         Path(__file__).with_name("serving.yaml"), description="replicas and resources of every deployment"

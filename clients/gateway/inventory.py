@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from clients.errors import CameraError
-from clients.policy import parse_policy
+from clients.policy import AUTO, checked_policy
 from clients.protocol import DEFAULT_SERVER, NAME_PATTERN, SegmentFormat, TargetMiou
 from configs.faults import describe_faults
 
@@ -78,7 +78,7 @@ class CameraEntry(_Part):
     url: str = Field(min_length=1, max_length=2048, description="RTSP or HTTP address, file, webcam or demo:")
     login: Login | None = None
     target_miou: TargetMiou | None = Field(None, description="null: as the server has it")
-    policy: str = "fixed:0"
+    policy: str = AUTO
     uplink: MegabytesPerSecond | None = Field(None, description="its own cap; null: its share of the site's")
     pace: Literal["realtime", "server"] = "realtime"
     seconds: float = Field(1.0, ge=0.1, le=10)
@@ -90,8 +90,7 @@ class CameraEntry(_Part):
     @field_validator("policy")
     @classmethod
     def _is_a_policy(cls, text: str) -> str:
-        parse_policy(text)
-        return text
+        return checked_policy(text)
 
     @field_validator("url")
     @classmethod

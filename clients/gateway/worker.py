@@ -76,7 +76,7 @@ def serve(order: Order, reporter: Reporter) -> int:
             reporter.say("registered", id=camera.server.registered.id, target_miou=camera.target_miou)
             with contextlib.suppress(KeyboardInterrupt), contextlib.closing(camera.run()) as results:
                 for result in results:
-                    reporter.say("segment", target_miou=camera.target_miou, **segment_record(result))
+                    reporter.say("segment", **segment_record(result) | {"target_miou": camera.target_miou})
     except (CameraError, ValueError) as error:
         reporter.say("failed", line=str(error))
         return FAILED

@@ -14,6 +14,7 @@ from clients.protocol import PROBLEM_TYPE
 from serving.ingress.body import read_body
 from serving.ingress.routes import (
     alerts,
+    bundle,
     cameras,
     health,
     keys,
@@ -32,6 +33,7 @@ JSON_TIMEOUT_S = 10.0
 ROUTERS = (
     health.router,
     variants.router,
+    bundle.router,
     cameras.router,
     segments.router,
     keys.router,

@@ -191,6 +191,10 @@ class Peer:
                 self.reply(status, answer)
 
             def do_GET(self) -> None:
+                if self.path.startswith("/v1/bundle"):
+                    return self.reply(
+                        404, problem(404, "not-found")
+                    )  # a server from before it handed any out
                 variants = [
                     {
                         "variant": 0,
@@ -200,7 +204,7 @@ class Peer:
                         "gflops_frame": [1.0, 0.5, 0.2],
                     }
                 ]
-                self.reply(200, json.dumps(variants).encode())
+                return self.reply(200, json.dumps(variants).encode())
 
             def do_DELETE(self) -> None:
                 self.reply(204, None)

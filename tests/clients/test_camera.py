@@ -21,7 +21,8 @@ from tests.clients.peer import KEY, Peer, Query
 
 def camera(peer: Peer, video: Path, **options: object) -> Camera:
     source = VideoSource(str(video), box=(64, 48))
-    return Camera(source, key=KEY, server=peer.url, **{"pace": "server", "patience": 20.0, **options})  # type: ignore[arg-type]
+    usual = {"pace": "server", "patience": 20.0, "policy": "fixed:0"}
+    return Camera(source, key=KEY, server=peer.url, **{**usual, **options})  # type: ignore[arg-type]
 
 
 def run(made: Camera) -> list[SegmentResult]:
@@ -43,6 +44,13 @@ def test_every_segment_is_answered_in_server_pace(peer: Peer, video: Path) -> No
     assert peer.registrations[0]["target_miou"] == 0.7
     assert abs(float(first["captured_at"]) - time.time()) < 60
     assert peer.registrations[0]["segment"] == {"seconds": 1.0, "fps": 15.0, "width": 64, "height": 48}
+
+
+def test_where_there_is_no_learnt_policy_a_camera_says_so_and_sends_the_best(peer: Peer, video: Path) -> None:
+    said: list[str] = []
+    results = run(camera(peer, video, policy="auto", notify=said.append))
+    assert {r.configuration.index for r in results} == {0}
+    assert any("no learnt policy" in line for line in said)
 
 
 def test_overload_and_quota_are_retried_under_the_same_seq(peer: Peer, video: Path) -> None:

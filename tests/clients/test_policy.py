@@ -57,7 +57,8 @@ def test_fixed_policies_are_read(text: str, index: int) -> None:
 )
 def test_what_is_no_policy_is_refused_at_once(text: str) -> None:
     with pytest.raises(
-        ValueError, match="give adapter, adapter:BUNDLE, round-robin, fixed:INDEX or fixed:SCALE/QP/VARIANT"
+        ValueError,
+        match="give auto, adapter, adapter:BUNDLE, round-robin, fixed:INDEX or fixed:SCALE/QP/VARIANT",
     ):
         parse_policy(text)
 

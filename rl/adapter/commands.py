@@ -23,7 +23,9 @@ from rl.adapter.fleet import Lags
 from rl.adapter.methods import (
     Method,
     adapter_method,
+    audited,
     first_frame_method,
+    remembered,
     supervised_method,
     trained_method,
     unlearnt_methods,
@@ -92,12 +94,18 @@ def all_methods(profile: Path, bundle: Bundle, recipes: Sequence[AdapterRecipe])
     """Those that learn nothing; for each recipe its adapter; and both that predict accuracies."""
     methods = unlearnt_methods()
     for recipe in recipes:
-        methods[recipe.name] = adapter_method(recipe, PAIRS)
+        methods |= _with_audits(recipe.name, adapter_method(recipe, PAIRS))
     if recipes:
         steps = recipes[0].imitation.steps + recipes[0].full_information.steps
-        methods["supervised"] = supervised_method(recipes[0], steps, PAIRS)
+        methods |= _with_audits("supervised", supervised_method(recipes[0], steps, PAIRS))
         methods["DAO-C"] = first_frame_method(profile, bundle, recipes[0].seed)
     return methods
+
+
+def _with_audits(name: str, method: Method) -> dict[str, Method]:
+    """A method by itself, and corrected by audits of each camera."""
+    once = remembered(method)
+    return {name: once, f"{name}, audited": audited(once, PAIRS)}
 
 
 def late(lag: int) -> Lags:

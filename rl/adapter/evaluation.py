@@ -48,6 +48,7 @@ class MethodReport(Figures):
     """At target 0.65, over the bandwidths; and at every pair. `curve` is the trade-off: the same policy, told
     targets that are higher or lower by a margin."""
 
+    after_first: Figures | None  # without each stretch's first segment, before which no answer can be there
     by_pair: tuple[PairFigures, ...]
     by_kind: dict[str, Figures]  # real and generated clips apart
     by_drive: dict[str, Figures]
@@ -107,6 +108,7 @@ class Played:
     plain: Choices
     by_margin: dict[float, Choices]
     margins: list[float]
+    audited: bool = False
 
     @classmethod
     def empty(cls, segments: int) -> Played:
@@ -118,6 +120,7 @@ class Played:
         base = policy
         if isinstance(fitted, Trained):
             self.margins.append(fitted.margin)
+            self.audited = fitted.audited
             base = fitted.fitted(fold.judged)
         for margin, choices in self.by_margin.items():
             choices[:, fold.rows] = play(fold.judged, Cautious(base, margin), PAIRS, lags)
@@ -142,16 +145,21 @@ def compare(
 
 
 def _report(judged: Replay, played: Played, rows: NDArray[np.int64]) -> MethodReport:
-    results = Results.of(judged, played.plain[:, rows], PAIRS)
+    results = Results.of(judged, played.plain[:, rows], PAIRS, played.audited)
     headline = results.at(HEADLINE)
     whole = figures_of(headline, judged.drives)
+    follows = ~np.isin(np.arange(len(judged)), judged.runs[:, 0])
+    after = figures_of(headline.of_segments(follows), judged.drives[follows]) if follows.any() else None
     curve = []
     for margin, choices in played.by_margin.items():
-        point = figures_of(Results.of(judged, choices[:, rows], PAIRS).at(HEADLINE), judged.drives)
+        point = figures_of(
+            Results.of(judged, choices[:, rows], PAIRS, played.audited).at(HEADLINE), judged.drives
+        )
         values = point.model_dump(include=set(CurvePoint.model_fields))
         curve.append(CurvePoint(margin=margin, **values))
     return MethodReport(
         **whole.model_dump(),
+        after_first=after,
         by_pair=by_pair(results, judged.drives, PAIRS),
         by_kind=_apart(headline, judged.drives, judged.kinds),
         by_drive=_apart(headline, judged.drives, judged.drives),

@@ -42,6 +42,14 @@ class Lags:
         return np.where(rng.random(count) < self.lost, 0, lags)
 
 
+AUDIT_EVERY = 10
+"""Segments between two audits of a camera, the first of which is its first segment."""
+AUDIT_FRAMES = 15
+"""Of the frames of a segment, an audit has one segmented by variant 0."""
+DOUBT = 0.25
+"""Audits that say nothing is wrong, which every camera is taken to have had this many of: one frame of one
+segment is no exact measurement."""
+
 RANDOM_LAGS = Lags((0.6, 0.25, 0.15), lost=0.05)
 """What is trained with."""
 
@@ -51,6 +59,7 @@ class Cameras:
     """Before a choice: the state, and what only judges and oracles may look at."""
 
     seen: SeenStates
+    correction: Floats  # (n,) by how much audits found more accuracy than was predicted; 0 before the first
     rows: Rows  # (n,) in the replay
     begun: Rows  # (n,) row of the episode's first segment
 
@@ -80,6 +89,7 @@ class Fleet:
             np.full((self.cameras, slots), NONE, np.int64) for _ in range(2)
         )
         self._row, self._choice = (np.full(self.cameras, NONE, np.int64) for _ in range(2))
+        self._audits, self._found = np.zeros(self.cameras), np.zeros(self.cameras)  # how many, and their sum
 
     def start(self, which: Flags, rows: Rows, ends: Rows, target: Floats, bandwidth: Floats) -> None:
         """New episodes for some cameras: arrays are (cameras,), of which only `which` count."""
@@ -94,6 +104,7 @@ class Fleet:
             np.where(which, 0.0, old.overuse),
         )
         self._coming_row[which] = self._row[which] = NONE
+        self._audits[which] = self._found[which] = 0
 
     def look(self) -> Cameras:
         """What every camera sees before its segment."""
@@ -103,6 +114,7 @@ class Fleet:
         self._row = np.where(arrived, self._coming_row[every, slot], self._row)
         self._choice = np.where(arrived, self._coming_choice[every, slot], self._choice)
         self._coming_row[every, slot] = NONE
+        self._audit(arrived)
         known = self._row != NONE
         embedding = self.replay.embeddings[np.where(known, self._row, 0), self._choice]
         seen = SeenStates(
@@ -114,7 +126,16 @@ class Fleet:
             age=np.where(known, self.rows - self._row, 0),
             features=self.replay.features[self.rows],
         )
-        return Cameras(seen, self.rows, self.begun)
+        return Cameras(seen, self._found / (self._audits + DOUBT), self.rows, self.begun)
+
+    def _audit(self, arrived: Flags) -> None:
+        """Takes in what audits found out about the answers that have just arrived."""
+        if not self.replay.predicted.shape[1]:
+            return
+        audited = np.flatnonzero(arrived & ((self._row - self.begun) % AUDIT_EVERY == 0))
+        at = self._row[audited], self._choice[audited]
+        self._found[audited] += self.replay.last_frame[at] - self.replay.predicted[at]
+        self._audits[audited] += 1
 
     def outcomes(self) -> Segments:
         """(cameras, configurations): what every choice would come to."""

@@ -15,6 +15,7 @@ from rl.adapter.learnt import Adapter, FirstFrame, Supervised
 from rl.adapter.network import ActorNetwork
 from rl.adapter.play import Pair, Results, play
 from rl.adapter.policies import (
+    Audited,
     BestStatic,
     Cautious,
     CheapestThatFits,
@@ -50,6 +51,7 @@ class Trained:
 
     fitted: Fitted
     margin: float
+    audited: bool = False
 
     def __call__(self, replay: Replay) -> Policy:
         return Cautious(self.fitted(replay), self.margin)
@@ -117,6 +119,33 @@ def learnt_actor(
             best = worth, actor, margin
     assert best is not None  # there is at least one seed
     return best[1], best[2]
+
+
+def audited(method: Method, pairs: Sequence[Pair]) -> Method:
+    """A method that is fitted with a margin, corrected by audits, with a margin of its own."""
+
+    def fit(learn: Replay, check: Replay) -> Fitted:
+        base = method(learn, check)
+        assert isinstance(base, Trained)
+
+        def fitted(replay: Replay) -> Policy:
+            return Audited(base.fitted(replay))
+
+        return Trained(fitted, calibrated_margin(fitted(check), check, pairs), audited=True)
+
+    return fit
+
+
+def remembered(method: Method) -> Method:
+    """A method that is fitted once for the same drives, however often it is asked in a row."""
+    latest: list[tuple[Replay, Replay, Fitted]] = []
+
+    def fit(learn: Replay, check: Replay) -> Fitted:
+        if not latest or latest[0][0] is not learn or latest[0][1] is not check:
+            latest[:] = [(learn, check, method(learn, check))]
+        return latest[0][2]
+
+    return fit
 
 
 def trained_method(folder: Path) -> Method:

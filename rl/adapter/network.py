@@ -21,6 +21,10 @@ Part = Literal["constraints", "bytes", "embedding", "previous", "features"]
 PARTS: tuple[Part, ...] = ("constraints", "bytes", "embedding", "previous", "features")
 
 
+FARTHEST = 5.0
+"""Standard deviations beyond which a state is like none seen in training, and how far says nothing."""
+
+
 class AdapterArchitecture(BaseModel):
     """Widths, and which parts of the state are looked at; what a profile has no column for is left out."""
 
@@ -29,6 +33,7 @@ class AdapterArchitecture(BaseModel):
     parts: tuple[Part, ...] = Field(PARTS, min_length=1)
     local: int = Field(default=64, gt=0, description="after each part's own layer")
     hidden: tuple[int, ...] = Field(default=(256, 128), min_length=1, description="after the concatenation")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="share of hidden values left out in training")
     masked: bool = Field(
         default=True, description="settings whose estimated bytes and a margin exceed B are never chosen"
     )
@@ -51,11 +56,14 @@ class PartsNetwork(nn.Module):
         widths = [part.stop - part.start for part in self._slices]
         self.local = nn.ModuleList(nn.Linear(width, architecture.local) for width in widths)
         sides = [architecture.local * len(widths), *architecture.hidden]
-        layers = [layer for a, b in pairwise(sides) for layer in (nn.Linear(a, b), nn.ReLU())]
+        layers: list[nn.Module] = []
+        for a, b in pairwise(sides):
+            layers += [nn.Dropout(architecture.dropout), nn.Linear(a, b), nn.ReLU()]
         self.joint = nn.Sequential(*layers, nn.Linear(sides[-1], outputs))
 
     def forward(self, state: Tensor) -> Tensor:
         scaled = (state - cast(Tensor, self.mean)) / cast(Tensor, self.deviation)
+        scaled = scaled.clamp(-FARTHEST, FARTHEST)
         parts = [torch.relu(layer(scaled[:, s])) for layer, s in zip(self.local, self._slices, strict=True)]
         result: Tensor = self.joint(torch.cat(parts, 1))
         return result

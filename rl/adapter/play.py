@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rl.adapter.fleet import Fleet, Lags
+from rl.adapter.fleet import AUDIT_EVERY, AUDIT_FRAMES, Fleet, Lags
 from rl.adapter.policies import Policy
 from rl.adapter.replay import Replay
 from rl.profiles.choice import optimal
@@ -51,6 +51,13 @@ def play(
     return choices
 
 
+def audit_costs(replay: Replay) -> Floats:
+    """(segments,): what auditing a camera costs that is at this segment of its clip."""
+    begun = np.repeat(replay.runs[:, 0], replay.runs[:, 1] - replay.runs[:, 0])
+    due = (np.arange(len(replay)) - begun) % AUDIT_EVERY == 0
+    return np.asarray(due * (replay.known.costs.max() / AUDIT_FRAMES))
+
+
 @dataclass(frozen=True, slots=True)
 class Results:
     """What choices came to; arrays are (pairs, segments)."""
@@ -58,13 +65,13 @@ class Results:
     failed: NDArray[np.bool_]  # accuracy below target, or dropped
     dropped: NDArray[np.bool_]
     miou: Floats  # 0 for dropped ones
-    cost: Floats  # of what was chosen, dropped or not
+    cost: Floats  # of what was chosen, dropped or not, and of audits
     infeasible: NDArray[np.bool_]  # even Optimal fails
     optimal_cost: Floats
     bytes: Floats
 
     @classmethod
-    def of(cls, replay: Replay, choices: Choices, pairs: Sequence[Pair]) -> Results:
+    def of(cls, replay: Replay, choices: Choices, pairs: Sequence[Pair], audited: bool = False) -> Results:
         known, segments = replay.known, np.arange(len(replay))
         best = np.stack([optimal(known, pair.target, pair.bandwidth) for pair in pairs])
         fails = [known.fails(pair.target, pair.bandwidth) for pair in pairs]
@@ -78,7 +85,7 @@ class Results:
             failed=np.stack([f[segments, chosen] for f, chosen in zip(fails, choices, strict=True)]),
             dropped=dropped,
             miou=np.where(dropped, 0.0, known.miou[segments, choices]),
-            cost=known.costs[choices],
+            cost=known.costs[choices] + (audit_costs(replay) if audited else 0),
             infeasible=np.stack([f[segments, chosen] for f, chosen in zip(fails, best, strict=True)]),
             optimal_cost=known.costs[best],
             bytes=known.bytes[segments, choices],

@@ -133,6 +133,20 @@ class Cautious:
         return self.policy.choose(replace(cameras, seen=replace(cameras.seen, target=raised)))
 
 
+@dataclass(frozen=True)
+class Audited:
+    """Another policy that is told a target lower by what audits of its camera found more than was predicted.
+
+    Where the accuracy head is wrong about a street, so is the policy, which goes by the same embeddings.
+    """
+
+    policy: Policy
+
+    def choose(self, cameras: Cameras) -> Rows:
+        told = np.clip(cameras.seen.target - cameras.correction, 0.0, HIGHEST_TARGET)
+        return self.policy.choose(replace(cameras, seen=replace(cameras.seen, target=told)))
+
+
 def search(known: Known, cameras: Cameras) -> Choice:
     """Exhaustive search, Eq. (2) and (3), for what is taken to be known of each camera's segment."""
     return optimal(known, cameras.seen.target[:, None], cameras.seen.bandwidth[:, None])

@@ -7,7 +7,7 @@ runs.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -41,9 +41,11 @@ class Replay:
     times: NDArray[np.int64]  # (segments,) index within the clip
     known: Known  # bytes and mIoU (segments, configurations), costs (configurations,)
     first_frame: Floats  # (segments, configurations) mIoU of the first measured frame alone
+    last_frame: Floats  # ... of the last one: what an audit finds out
     estimated: Floats  # (segments, settings) bytes, as the camera estimates them
     features: NDArray[np.float32]  # (segments, features) x; no column without an estimator
     embeddings: NDArray[np.float16]  # (segments, configurations, embedding); no column without an encoder
+    predicted: NDArray[np.float16]  # (segments, configurations) mIoU, as the accuracy head says; or no column
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -78,7 +80,8 @@ class Replay:
         if not chosen.any():
             raise ProfileError("no segment of the profile is for this: see the splits in the clip index")
         known = replace(self.known, bytes=self.known.bytes[chosen], miou=self.known.miou[chosen])
-        parts = ("clips", "drives", "kinds", "times", "first_frame", "estimated", "features", "embeddings")
+        whole = ("ladder", "seconds", "known")
+        parts = (part.name for part in fields(self) if part.name not in whole)
         return replace(self, known=known, **{part: getattr(self, part)[chosen] for part in parts})
 
     def of_drives(self, drives: Collection[str], chosen: bool = True) -> Replay:
@@ -93,8 +96,12 @@ class Replay:
             self, features=np.concatenate([self.features, size], 1), embeddings=self.embeddings[:, :, :0]
         )
 
-    def with_embeddings(self, embeddings: NDArray[np.float16]) -> Replay:
-        return replace(self, embeddings=embeddings)
+    def with_embeddings(
+        self, embeddings: NDArray[np.float16], predicted: NDArray[np.float16] | None = None
+    ) -> Replay:
+        """An encoder's, and what its accuracy head predicts."""
+        nothing = np.zeros((len(self), 0), np.float16)
+        return replace(self, embeddings=embeddings, predicted=nothing if predicted is None else predicted)
 
 
 def load_replay(
@@ -128,20 +135,22 @@ def load_replay(
         kinds=np.array(["real" if index is None else index[str(clip)].kind for clip in clips]),
         times=times,
         known=known,
-        first_frame=np.stack([_first_frame(table) for table in tables]),
+        first_frame=np.stack([_frame(table, 0) for table in tables]),
+        last_frame=np.stack([_frame(table, -1) for table in tables]),
         estimated=estimated,
         features=features,
         embeddings=np.zeros((len(paths), len(bundle.ladder), 0), np.float16),
+        predicted=np.zeros((len(paths), 0), np.float16),
     )
 
 
-def _first_frame(table: pa.Table) -> Floats:
-    """(configurations,) mIoU of the first frame that was measured."""
+def _frame(table: pa.Table, number: int) -> Floats:
+    """(configurations,) mIoU of one of the frames that were measured."""
     configurations, _, classes = table["shape"][0].as_py()
 
     def counts(name: str, shared: bool) -> NDArray[np.int32]:
         values = np.asarray(table[name].chunk(0).values, np.int32)
-        return values.reshape(1 if shared else configurations, -1, classes)[:, 0]
+        return values.reshape(1 if shared else configurations, -1, classes)[:, number]
 
     return frame_miou(Overlap(counts("reference", True), counts("predicted", False), counts("shared", False)))
 

@@ -87,6 +87,7 @@ _HEADLINE = (
     "failure",
     "where Optimal keeps it",
     "FLOPs over Optimal",
+    "after the first segment",
     "dropped",
     "cost",
     "margins",
@@ -98,6 +99,7 @@ def _headline_cells(found: MethodReport) -> list[str]:
         _with_interval(found.failure_rate, found.failure_rate_interval),
         _with_interval(found.failure_rate_feasible, found.failure_rate_feasible_interval),
         _with_interval(found.flops_over_optimal, found.flops_over_optimal_interval),
+        "-" if found.after_first is None else _both(found.after_first),
         f"{found.dropped:.1%}",
         f"{found.cost:.3f}",
         ", ".join(f"{margin:+.3g}" for margin in found.margins),
@@ -164,7 +166,7 @@ def _kinds_table(methods: Mapping[str, MethodReport]) -> str:
 
 
 def _both(found: Figures) -> str:
-    return f"{found.failure_rate:.0%}, {found.flops_over_optimal:+.0%}"
+    return f"{found.failure_rate:.1%}, {found.flops_over_optimal:+.1%}"
 
 
 def at(found: MethodReport, pair: Pair) -> PairFigures:

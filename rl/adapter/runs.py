@@ -15,7 +15,7 @@ from rl.adapter.network import ActorNetwork, AdapterArchitecture
 from rl.adapter.replay import Replay
 from rl.profiles.store import ProfileError
 
-EMBEDDINGS, ROWS = "embeddings.npy", "rows.json"
+EMBEDDINGS, PREDICTED, ROWS = "embeddings.npy", "predicted.npy", "rows.json"
 WEIGHTS, POLICY = "policy.pt", "policy.json"
 
 
@@ -45,21 +45,12 @@ def write_rows(folder: Path, replay: Replay, family: str) -> None:
     (folder / ROWS).write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
-def rows_match(folder: Path, replay: Replay, family: str) -> bool:
-    """Whether what lies in `folder` belongs to these segments."""
-    path = folder / ROWS
-    return path.exists() and json.loads(path.read_text(encoding="utf-8")) == {
-        "family": family,
-        "rows": _rows(replay),
-    }
-
-
 def with_embeddings_of(replay: Replay, folder: Path, family: str) -> Replay:
-    """The replay with embeddings mapped from an encoder's folder. Raises `ProfileError` where they are of
-    other segments or of another family."""
+    """The replay with embeddings and predicted accuracies mapped from an encoder's folder. Raises
+    `ProfileError` where they are of other segments or of another family."""
     try:
         found = json.loads((folder / ROWS).read_text(encoding="utf-8"))
-        embeddings = np.load(folder / EMBEDDINGS, mmap_mode="r")
+        embeddings, predicted = (np.load(folder / name, mmap_mode="r") for name in (EMBEDDINGS, PREDICTED))
     except (OSError, ValueError) as error:
         raise ProfileError(
             f"{folder} holds no embeddings ({error}): make them with penance-train encoder"
@@ -69,7 +60,7 @@ def with_embeddings_of(replay: Replay, folder: Path, family: str) -> Replay:
             f"{folder} has embeddings of {len(found['rows'])} segments of {found['family']}, the profile has "
             f"{len(replay)} of {family}: run penance-train encoder on this profile and index"
         )
-    return replay.with_embeddings(embeddings)
+    return replay.with_embeddings(embeddings, predicted)
 
 
 def save_policy(folder: Path, actor: ActorNetwork, about: TrainedPolicy) -> None:

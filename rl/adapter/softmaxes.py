@@ -39,14 +39,16 @@ class Softmaxes:
 
     def batch(self, rows: Sequence[int], configurations: Sequence[int]) -> Tensor:
         """(N, classes, 180, 320) float32."""
-        return torch.cat([self._one(*pair) for pair in zip(rows, configurations, strict=True)])
+        pairs = zip(rows, configurations, strict=True)
+        return torch.cat([encoder_input(self.logits(*pair)) for pair in pairs])
 
     def confidence(self, row: int, configuration: int) -> float:
         """Mean over pixels of the highest probability."""
-        return float(self._one(row, configuration).amax(1).mean())
+        return float(self.logits(row, configuration).softmax(1).amax(1).mean())
 
-    def _one(self, row: int, configuration: int) -> Tensor:
+    def logits(self, row: int, configuration: int) -> Tensor:
+        """(1, classes, h, w) float32 at the network's own stride, the highest of each pixel being 0."""
         table = self._tables[row]
         body = table["logits"][0][configuration].as_py()
         shape = tuple(table["logit_shapes"][0][configuration].as_py())
-        return encoder_input(torch.from_numpy(restored(np.array(unpacked(body, shape))))[None])
+        return torch.from_numpy(restored(np.array(unpacked(body, shape))))[None]

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from safetensors.torch import save_file
@@ -21,6 +22,7 @@ from rl.adapter.encoder import (
     Shown,
     accuracy_errors,
     of_every_row,
+    predict_accuracies,
     train_accuracy_head,
     train_encoder,
 )
@@ -31,9 +33,9 @@ from rl.adapter.recipe import AdapterRecipe
 from rl.adapter.replay import Replay, load_replay
 from rl.adapter.runs import (
     EMBEDDINGS,
+    PREDICTED,
     TrainedPolicy,
     fold_folder,
-    rows_match,
     save_policy,
     with_embeddings_of,
     write_rows,
@@ -45,7 +47,6 @@ from rl.profiles.progress import segment_progress
 from serving.performance.expectations import expectations
 
 ENCODER, HEAD, FIGURES = "encoder.safetensors", "accuracy-head.safetensors", "figures.json"
-EXPECTATIONS = "expectations.npy"
 DRAW_EVERY = 20  # steps
 
 
@@ -118,22 +119,22 @@ def train_encoders(
 def _expectations(
     softmaxes: Softmaxes, replay: Replay, family: str, out: Path, console: Console
 ) -> NDArray[np.float16]:
-    """Of every segment and configuration, kept in `out` for as long as the profile holds the same."""
-    folder = out / "expectations"
-    path = folder / EXPECTATIONS
-    if path.exists() and rows_match(folder, replay, family):
-        return np.asarray(np.load(path, mmap_mode="r"))
+    """Of every segment and configuration; one file a segment in `out`, and none is computed twice."""
+    found = []
     with segment_progress(console) as bar:
         task = bar.add_task("expectations", total=len(replay))
-        found = of_every_row(
-            lambda rows, made_by: expectations(softmaxes.batch(rows.tolist(), made_by.tolist())),
-            len(replay),
-            len(replay.ladder),
-            path,
-            lambda row, loss: bar.update(task, completed=row + 1),
-        )
-    write_rows(folder, replay, family)
-    return found
+        for row, (clip, time) in enumerate(zip(replay.clips, replay.times, strict=True)):
+            path = out / "expectations" / family / str(clip) / f"{time:05d}.npy"
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                every = [softmaxes.logits(row, one).softmax(1) for one in range(len(replay.ladder))]
+                values = [expectations(softmax)[0] for softmax in every]
+                partial = path.with_suffix(".partial.npy")
+                np.save(partial, torch.stack(values).half().numpy())
+                partial.replace(path)
+            found.append(np.load(path))
+            bar.update(task, completed=row + 1)
+    return np.stack(found)
 
 
 def _train_encoder(
@@ -172,6 +173,8 @@ def _train_encoder(
     head = train_accuracy_head(embedded, learn, np.flatnonzero(of_check), recipe)
     save_file(encoder.state_dict(), out / ENCODER)
     save_file(head.state_dict(), out / HEAD)
+    predicted, _ = predict_accuracies(head, embedded, np.arange(len(replay)))
+    np.save(out / PREDICTED, predicted[..., 1].astype(np.float16))
     errors = accuracy_errors(head, embedded, shown.softmaxes, learn, np.flatnonzero(of_judged))
     (out / FIGURES).write_text(json.dumps(asdict(errors), indent=1) + "\n", encoding="utf-8")
     return errors

@@ -15,7 +15,7 @@ from ray import serve
 from safetensors.torch import load_file
 
 from configs.bundle import Bundle
-from serving.performance.network import AccuracyHead, encoder_input, load_encoder, make_encoder
+from serving.performance.network import AccuracyHead, load_encoder, make_encoder
 
 logger = logging.getLogger("ray.serve")
 
@@ -57,7 +57,7 @@ class EncoderReplica:
 
     @torch.inference_mode()
     def _embed(self, logits: NDArray[np.float16], configuration: int) -> Encoding:
-        softmax = encoder_input(torch.from_numpy(logits.copy())[None])
+        softmax = self._encoder.softmax(torch.from_numpy(logits.copy())[None])
         embedding = self._encoder(softmax)
         accuracy = None
         if self._head is not None:

@@ -49,7 +49,7 @@ class InvertedResidual(nn.Module):
 
 
 class PerformanceEncoder(nn.Module):
-    """Softmax (N, classes, 180, 320) to embeddings (N, 120).
+    """Softmax (N, classes, 180, 320) to embeddings (N, 120); without convolutions of any size.
 
     convolutions: the paper's blocks; expectations: ours. Raises `ValueError` for neither.
     """
@@ -60,6 +60,11 @@ class PerformanceEncoder(nn.Module):
             raise ValueError("an encoder needs convolutions, expectations or both")
         self.convolutions = Convolutions(classes) if convolutions else None
         self.expected = LinearExpectations(classes) if expectations else None
+
+    def softmax(self, logits: Tensor) -> Tensor:
+        """What it looks at, of logits (N, classes, h, w) at a network's own stride; what is expected of a
+        softmax needs no upsampling."""
+        return logits.float().softmax(1) if self.convolutions is None else encoder_input(logits)
 
     def forward(self, softmax: Tensor) -> Tensor:
         if self.expected is None:

@@ -80,8 +80,10 @@ class AdapterPolicy:
     def _seen(self, observation: Observation, bandwidth: float, estimate: SizeEstimate) -> SeenStates:
         feedback = usable(observation.feedback, self._entry.embedding)
         embedding = np.zeros(self._entry.embedding, np.float32) if feedback is None else feedback.embedding
+        # Where predictions are wrong about a street, so is the policy: both go by the same embeddings.
+        told = observation.target_miou + self._entry.margin - observation.correction
         return SeenStates(
-            target=np.array([min(observation.target_miou + self._entry.margin, HIGHEST_TARGET)]),
+            target=np.array([np.clip(told, 0.0, HIGHEST_TARGET)]),
             bandwidth=np.array([bandwidth]),
             bytes=estimate.bytes[None],
             embedding=np.asarray(embedding, np.float32)[None, : self._entry.embedding],

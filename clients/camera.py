@@ -128,6 +128,7 @@ class Camera:
         self._next_seq = self._refusals = 0
         self._last_configuration: int | None = None
         self._last_bytes: int | None = None
+        self._correction = 0.0
         self.target_miou = DEFAULT_TARGET  # to choose by, as the server said last
         self._latest: tuple[int, int, NDArray[np.float32]] | None = None  # seq, configuration, embedding
 
@@ -249,6 +250,7 @@ class Camera:
                 feedback,
                 self._last_configuration,
                 captured.frames,
+                self._correction,
                 self._last_bytes,
             )
             choice = self._policy.choose(observation)
@@ -340,6 +342,8 @@ class Camera:
             self._refusals = 0
             if answer.target_miou is not None and not answer.replayed:
                 self.target_miou = answer.target_miou
+            if not answer.replayed:
+                self._correction = answer.correction
             if answer.embedding is not None:
                 embedding = np.asarray(answer.embedding, np.float32)
                 with self._lock:

@@ -36,6 +36,7 @@ class Observation:
     feedback: Feedback | None  # None before the first answer, or while the bundle has no encoder
     last_configuration: int | None
     frames: Sequence[Frame] = ()  # of the segment to come
+    correction: float = 0.0  # by how much audits of this camera found more accuracy than was predicted
     last_bytes: int | None = None  # what the segment before came to, if it was compressed
 
 

@@ -232,6 +232,12 @@ class SegmentAnswer(Message):
         description="what to choose the next configurations by: below the camera's own target while the "
         "server is under pressure and the tenant consents",
     )
+    correction: float = Field(
+        default=0.0,
+        ge=-1,
+        le=1,
+        description="by how much audits of this camera found more accuracy than was predicted; 0 without any",
+    )
     audit: bool = Field(
         False,
         description="whether the last frame is wanted again, at the best compression setting: "

@@ -1,19 +1,38 @@
-"""Predicted accuracy where no accuracy head is trained: a network's own confidence, calibrated by audits.
+"""What audits teach about predicted accuracy: of a family everywhere, and of one camera's street.
 
-The mean over pixels of the highest softmax probability (Hendrycks and Gimpel, 2016) says how sure a variant
-is of a frame. How sure it is, and how right, are two things: each audit gives one pair of both, and a line
-through the pairs of a variant is fitted by least squares. Until there are pairs it is that of a prior.
-"""
+Where no accuracy head is trained, a network's own confidence is calibrated by audits. The mean over pixels of
+the highest softmax probability (Hendrycks and Gimpel, 2016) says how sure a variant is of a frame. How sure
+it is, and how right, are two things: each audit gives one pair of both, and a line through the pairs of a
+variant is fitted by least squares. Until there are pairs it is that of a prior."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 PRIOR_PAIRS = 8.0
 """As many pairs the prior is worth: with ten times as many audits it hardly matters."""
 PRIOR_CONFIDENCE = (0.6, 0.95)
 PRIOR_MIOU = (0.35, 0.85)
 """Two points of the prior's line, roughly where pruned variants are on drives that were not trained on."""
+
+
+Weight = TypeVar("Weight", float, NDArray[np.float64])
+
+KEPT = 0.9
+"""Share of older audits' weight that is left after a camera's next one: streets and bundles change."""
+DOUBT = 0.25
+"""Audits without any error that each camera is taken to have had: one frame of one segment is no exact
+measurement."""
+
+
+def correction(weight: Weight, error: Weight) -> Weight:
+    """By how much a camera's segments are to be taken for more accurate than is predicted, after audits of
+    this weight whose errors (measured less predicted mIoU) add up to `error`."""
+    return error / (weight + DOUBT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """The paper's evaluation of policies (4.2): every method on drives that it never saw, under the same
 constraints.
 
-Drives are left out in groups: each group is judged once by what was learnt from the others, of which one
-group calibrates margins. With as many groups as drives that is leave-one-drive-out.
+Drives are left out in groups: each group is judged once by what was learnt from the others, with the margin
+that the other groups ask for. With as many groups as drives that is leave-one-drive-out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from rl.adapter.figures import CurvePoint, Figures, PairFigures, by_pair, figures_of
 from rl.adapter.fleet import Lags
-from rl.adapter.methods import MARGINS, Fitted, Method, Trained
+from rl.adapter.methods import MARGINS, Fitted, Method, Trained, failure_where_feasible, least_margin
 from rl.adapter.play import PROMPT, Choices, Pair, Results, play
 from rl.adapter.policies import Cautious
 from rl.adapter.replay import Replay
@@ -36,10 +36,10 @@ Notify = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Fold:
-    """Replays of drives to learn from, to calibrate on and to be judged; no drive is in two of them."""
+    """Replays of drives to learn from, to choose margins on and to be judged; no drive is in two of them."""
 
     learn: Replay
-    check: Replay
+    check: Replay | None  # None: margins are chosen by what other folds came to
     judged: Replay
     rows: NDArray[np.int64]  # of the judged segments, in the whole replay
 
@@ -74,28 +74,34 @@ class AdapterReport(BaseModel):
 
 
 def drive_folds(replay: Replay, folds: int, embedded: Callable[[int, Replay], Replay]) -> Iterator[Fold]:
-    """Every drive judged once. `embedded` gives a fold's number its embeddings. Raises `ValueError`."""
-    groups = grouped_folds(replay.drives.tolist(), folds)
-    for number, judged in enumerate(groups):
-        yield fold_of(embedded(number, replay), groups[(number + 1) % folds], judged)
+    """Every drive that the family was not trained on, judged once. `embedded` gives a fold's number its
+    embeddings. Raises `ValueError`."""
+    for number, judged in enumerate(unfamiliar_groups(replay, folds)):
+        yield fold_of(embedded(number, replay), judged)
+
+
+def unfamiliar_groups(replay: Replay, folds: int) -> list[tuple[str, ...]]:
+    """Drives to judge, by fold. Those that the family was trained on are never judged: it does better there
+    than it will anywhere else. Raises `ValueError`."""
+    return grouped_folds(replay.drives[~replay.familiar].tolist(), folds)
 
 
 def split_fold(replay: Replay, index: ClipIndex) -> Fold:
     """The index's own split: test drives, by what was learnt from train and calibrated on val."""
     drives = {split: {clip.drive for clip in index.of_split(split)} for split in ("train", "val", "test")}
     return Fold(
-        replay.of_drives(drives["train"]),
+        replay.of_drives(drives["train"]).to_learn_from(),
         replay.of_drives(drives["val"]),
         replay.of_drives(drives["test"]),
         np.flatnonzero(np.isin(replay.drives, sorted(drives["test"]))),
     )
 
 
-def fold_of(replay: Replay, check: Collection[str], judged: Collection[str]) -> Fold:
-    """Judges some drives, calibrates on others, and learns from all that are left."""
+def fold_of(replay: Replay, judged: Collection[str]) -> Fold:
+    """Judges some drives, and learns from all others."""
     return Fold(
-        replay.of_drives({*check, *judged}, chosen=False),
-        replay.of_drives(check),
+        replay.of_drives(judged, chosen=False).to_learn_from(),
+        None,
         replay.of_drives(judged),
         np.flatnonzero(np.isin(replay.drives, sorted(judged))),
     )
@@ -107,7 +113,8 @@ class Played:
 
     plain: Choices
     by_margin: dict[float, Choices]
-    margins: list[float]
+    margins: list[float]  # those chosen, one a fold, for methods that carry any
+    trained: bool = False
     audited: bool = False
 
     @classmethod
@@ -120,10 +127,23 @@ class Played:
         base = policy
         if isinstance(fitted, Trained):
             self.margins.append(fitted.margin)
+            self.trained = True
             self.audited = fitted.audited
             base = fitted.fitted(fold.judged)
         for margin, choices in self.by_margin.items():
             choices[:, fold.rows] = play(fold.judged, Cautious(base, margin), PAIRS, lags)
+
+    def choose_margins(self, replay: Replay, folds: Sequence[Fold]) -> None:
+        """For each fold the least margin at which no more than was allowed failed in all others."""
+        for number, fold in enumerate(folds):
+            others = np.sort(np.concatenate([other.rows for other in folds if other is not fold]))
+            part = replay.of(np.isin(np.arange(len(replay)), others))
+            rates = [
+                failure_where_feasible(Results.of(part, choices[:, others], PAIRS))
+                for choices in self.by_margin.values()
+            ]
+            self.margins[number] = least_margin(rates)
+            self.plain[:, fold.rows] = self.by_margin[self.margins[number]][:, fold.rows]
 
 
 def compare(
@@ -139,6 +159,9 @@ def compare(
         for name, method in methods.items():
             notify(f"fold {number} of {len(folds)}: {name}")
             played[name].add(fold, method(fold.learn, fold.check), lags)
+    for found in played.values():
+        if found.trained and all(fold.check is None for fold in folds):
+            found.choose_margins(replay, folds)
     rows = np.sort(np.concatenate([fold.rows for fold in folds]))
     judged = replay.of(np.isin(np.arange(len(replay)), rows))
     return {name: _report(judged, found, rows) for name, found in played.items()}

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from clients.state import NONE, SeenStates
 from rl.adapter.replay import Replay
+from serving.calibration import KEPT, correction
 from serving.miou import Floats
 from serving.reward import MovingAverages, Segments
 
@@ -46,10 +47,6 @@ AUDIT_EVERY = 10
 """Segments between two audits of a camera, the first of which is its first segment."""
 AUDIT_FRAMES = 15
 """Of the frames of a segment, an audit has one segmented by variant 0."""
-DOUBT = 0.25
-"""Audits that say nothing is wrong, which every camera is taken to have had this many of: one frame of one
-segment is no exact measurement."""
-
 RANDOM_LAGS = Lags((0.6, 0.25, 0.15), lost=0.05)
 """What is trained with."""
 
@@ -89,7 +86,7 @@ class Fleet:
             np.full((self.cameras, slots), NONE, np.int64) for _ in range(2)
         )
         self._row, self._choice = (np.full(self.cameras, NONE, np.int64) for _ in range(2))
-        self._audits, self._found = np.zeros(self.cameras), np.zeros(self.cameras)  # how many, and their sum
+        self._audits, self._found = np.zeros(self.cameras), np.zeros(self.cameras)  # weight, sum of errors
 
     def start(self, which: Flags, rows: Rows, ends: Rows, target: Floats, bandwidth: Floats) -> None:
         """New episodes for some cameras: arrays are (cameras,), of which only `which` count."""
@@ -126,7 +123,7 @@ class Fleet:
             age=np.where(known, self.rows - self._row, 0),
             features=self.replay.features[self.rows],
         )
-        return Cameras(seen, self._found / (self._audits + DOUBT), self.rows, self.begun)
+        return Cameras(seen, correction(self._audits, self._found), self.rows, self.begun)
 
     def _audit(self, arrived: Flags) -> None:
         """Takes in what audits found out about the answers that have just arrived."""
@@ -134,8 +131,9 @@ class Fleet:
             return
         audited = np.flatnonzero(arrived & ((self._row - self.begun) % AUDIT_EVERY == 0))
         at = self._row[audited], self._choice[audited]
-        self._found[audited] += self.replay.last_frame[at] - self.replay.predicted[at]
-        self._audits[audited] += 1
+        error = self.replay.last_frame[at] - self.replay.predicted[at]
+        self._found[audited] = KEPT * self._found[audited] + error
+        self._audits[audited] = KEPT * self._audits[audited] + 1
 
     def outcomes(self) -> Segments:
         """(cameras, configurations): what every choice would come to."""

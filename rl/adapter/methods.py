@@ -31,7 +31,7 @@ from rl.adapter.replay import Replay
 from rl.adapter.runs import load_policy
 from rl.adapter.supervised import first_frames, fit_supervised, predict_from_first_frames
 
-MARGINS = tuple(round(-0.10 + 0.025 * step, 3) for step in range(15))
+MARGINS = tuple(round(-0.10 + 0.0125 * step, 4) for step in range(29))
 ALLOWED_FAILURE = 0.04
 """Margins are chosen on drives of their own so that no more fails where Optimal does not: the paper's 4.1
 %."""
@@ -40,8 +40,8 @@ FRAME_EPOCHS = 10
 
 Fitted = Callable[[Replay], Policy]
 """Makes a policy for the segments that it is to choose for."""
-Method = Callable[[Replay, Replay], Fitted]
-"""Fits to drives to learn from and to drives to calibrate on."""
+Method = Callable[[Replay, Replay | None], Fitted]
+"""Fits to drives to learn from, and chooses a margin on other drives, if there are any for that."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,9 @@ def unlearnt_methods() -> dict[str, Method]:
 def adapter_method(recipe: AdapterRecipe, pairs: Sequence[Pair]) -> Method:
     """The adapter of a recipe, with its margin."""
 
-    def fit(learn: Replay, check: Replay) -> Fitted:
+    def fit(learn: Replay, check: Replay | None) -> Fitted:
         if recipe.extra_encode:
-            learn, check = learn.with_extra_encode(), check.with_extra_encode()
+            learn, check = learn.with_extra_encode(), check and check.with_extra_encode()
         with TemporaryDirectory() as checkpoints:
             actor, margin = learnt_actor(learn, check, recipe, pairs, Path(checkpoints))
 
@@ -91,18 +91,20 @@ def adapter_method(recipe: AdapterRecipe, pairs: Sequence[Pair]) -> Method:
 
 def learnt_actor(
     learn: Replay,
-    check: Replay,
+    check: Replay | None,
     recipe: AdapterRecipe,
     pairs: Sequence[Pair],
     out: Path,
     progress: Progress = untold,
 ) -> tuple[ActorNetwork, float]:
-    """The best of the recipe's seeds, with its margin: what spends least on the calibration drives among
-    those that fail rarely enough there, else what fails least. PPO keeps checkpoints in `out`."""
+    """The best of the recipe's seeds, with its margin: what spends least on the drives to check on (or,
+    without any, to learn from) among those that fail rarely enough there, else what fails least. Without
+    drives to check on the margin is the recipe's. PPO keeps checkpoints in `out`."""
     best: tuple[tuple[float, float], ActorNetwork, float] | None = None
     for seed in range(recipe.seed, recipe.seed + recipe.seeds):
         own = recipe.model_copy(update={"seed": seed})
-        actor = make_actor(learn, check, own)
+        seen = learn if check is None else check
+        actor = make_actor(learn, seen, own)
         learner = Learner(learn, own, actor)
         learner.imitate(progress)
         learner.ascend(progress)
@@ -110,9 +112,9 @@ def learnt_actor(
             from rl.adapter.ppo import improve  # RLlib takes seconds to import
 
             actor = improve(actor, learn, own, out / f"seed{seed}", progress)
-        policy = Adapter(check, actor.eval())
-        margin = calibrated_margin(policy, check, pairs)
-        results = Results.of(check, play(check, Cautious(policy, margin), pairs), pairs)
+        policy = Adapter(seen, actor.eval())
+        margin = recipe.margin if check is None else calibrated_margin(policy, check, pairs)
+        results = Results.of(seen, play(seen, Cautious(policy, margin), pairs), pairs)
         failure = max(0.0, failure_where_feasible(results) - ALLOWED_FAILURE)
         worth = (failure, float(results.cost.mean()))
         if best is None or worth < best[0]:
@@ -124,23 +126,23 @@ def learnt_actor(
 def audited(method: Method, pairs: Sequence[Pair]) -> Method:
     """A method that is fitted with a margin, corrected by audits, with a margin of its own."""
 
-    def fit(learn: Replay, check: Replay) -> Fitted:
+    def fit(learn: Replay, check: Replay | None) -> Fitted:
         base = method(learn, check)
         assert isinstance(base, Trained)
 
         def fitted(replay: Replay) -> Policy:
             return Audited(base.fitted(replay))
 
-        return Trained(fitted, calibrated_margin(fitted(check), check, pairs), audited=True)
+        return Trained(fitted, _margin(fitted, check, pairs), audited=True)
 
     return fit
 
 
 def remembered(method: Method) -> Method:
     """A method that is fitted once for the same drives, however often it is asked in a row."""
-    latest: list[tuple[Replay, Replay, Fitted]] = []
+    latest: list[tuple[Replay, Replay | None, Fitted]] = []
 
-    def fit(learn: Replay, check: Replay) -> Fitted:
+    def fit(learn: Replay, check: Replay | None) -> Fitted:
         if not latest or latest[0][0] is not learn or latest[0][1] is not check:
             latest[:] = [(learn, check, method(learn, check))]
         return latest[0][2]
@@ -152,10 +154,10 @@ def trained_method(folder: Path) -> Method:
     """A policy that penance-train adapter wrote; whether it never saw the judged drives is the caller's
     care."""
 
-    def fit(learn: Replay, check: Replay) -> Fitted:
+    def fit(learn: Replay, check: Replay | None) -> Fitted:
         return Trained(
             lambda replay: Adapter(replay, load_policy(folder, replay)[0]),
-            load_policy(folder, check)[1].margin,
+            load_policy(folder, learn)[1].margin,
         )
 
     return fit
@@ -164,13 +166,13 @@ def trained_method(folder: Path) -> Method:
 def supervised_method(recipe: AdapterRecipe, steps: int, pairs: Sequence[Pair]) -> Method:
     """All accuracies predicted from the state, searched, with its margin."""
 
-    def fit(learn: Replay, check: Replay) -> Fitted:
-        found = fit_supervised(learn, check, recipe, steps)
+    def fit(learn: Replay, check: Replay | None) -> Fitted:
+        found = fit_supervised(learn, learn if check is None else check, recipe, steps)
 
         def fitted(replay: Replay) -> Policy:
             return Supervised(replay, found.predictor, found.byte_margin)
 
-        return Trained(fitted, calibrated_margin(fitted(check), check, pairs))
+        return Trained(fitted, _margin(fitted, check, pairs))
 
     return fit
 
@@ -178,7 +180,7 @@ def supervised_method(recipe: AdapterRecipe, steps: int, pairs: Sequence[Pair]) 
 def first_frame_method(profile: Path, bundle: Bundle, seed: int) -> Method:
     """DAO-C, without any margin, as in the paper."""
 
-    def fit(learn: Replay, check: Replay) -> Fitted:
+    def fit(learn: Replay, check: Replay | None) -> Fitted:
         shown = first_frames(profile, bundle, learn)
 
         def fitted(replay: Replay) -> Policy:
@@ -197,8 +199,17 @@ def calibrated_margin(policy: Policy, check: Replay, pairs: Sequence[Pair]) -> f
         failure_where_feasible(Results.of(check, play(check, Cautious(policy, margin), pairs), pairs))
         for margin in MARGINS
     ]
+    return least_margin(rates)
+
+
+def least_margin(rates: Sequence[float]) -> float:
+    """Of `MARGINS`, by the failure rates that they lead to."""
     allowed = [margin for margin, rate in zip(MARGINS, rates, strict=True) if rate <= ALLOWED_FAILURE]
     return min(allowed) if allowed else MARGINS[int(np.argmin(rates))]
+
+
+def _margin(fitted: Fitted, check: Replay | None, pairs: Sequence[Pair]) -> float:
+    return 0.0 if check is None else calibrated_margin(fitted(check), check, pairs)
 
 
 def failure_where_feasible(results: Results) -> float:

@@ -75,6 +75,12 @@ class AdapterRecipe(Recipe):
     byte_coverage: float = Field(
         default=0.95, gt=0, lt=1, description="share of sizes that estimates and the mask's margin cover"
     )
+    margin: float = Field(
+        default=0.0,
+        ge=-1,
+        le=1,
+        description="on A, where no drives are left to choose it on (penance-evaluate adapter finds it)",
+    )
     seed: int = 0
     seeds: int = Field(default=1, gt=0, description="trainings, from `seed` on; calibration drives choose")
 

@@ -46,6 +46,8 @@ class Replay:
     features: NDArray[np.float32]  # (segments, features) x; no column without an estimator
     embeddings: NDArray[np.float16]  # (segments, configurations, embedding); no column without an encoder
     predicted: NDArray[np.float16]  # (segments, configurations) mIoU, as the accuracy head says; or no column
+    advantage: NDArray[np.float64]  # (configurations,) of familiar drives (`rl.adapter.familiarity`)
+    familiar: NDArray[np.bool_]  # (segments,) of drives that the family was trained on
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -80,7 +82,7 @@ class Replay:
         if not chosen.any():
             raise ProfileError("no segment of the profile is for this: see the splits in the clip index")
         known = replace(self.known, bytes=self.known.bytes[chosen], miou=self.known.miou[chosen])
-        whole = ("ladder", "seconds", "known")
+        whole = ("ladder", "seconds", "known", "advantage")
         parts = (part.name for part in fields(self) if part.name not in whole)
         return replace(self, known=known, **{part: getattr(self, part)[chosen] for part in parts})
 
@@ -96,12 +98,13 @@ class Replay:
             self, features=np.concatenate([self.features, size], 1), embeddings=self.embeddings[:, :, :0]
         )
 
-    def with_embeddings(
-        self, embeddings: NDArray[np.float16], predicted: NDArray[np.float16] | None = None
-    ) -> Replay:
-        """An encoder's, and what its accuracy head predicts."""
-        nothing = np.zeros((len(self), 0), np.float16)
-        return replace(self, embeddings=embeddings, predicted=nothing if predicted is None else predicted)
+    def to_learn_from(self) -> Replay:
+        """Accuracies on familiar drives as they would be elsewhere."""
+        miou = np.clip(self.known.miou - self.familiar[:, None] * self.advantage, 0.0, 1.0)
+        return replace(self, known=replace(self.known, miou=miou))
+
+    def with_embeddings(self, embeddings: NDArray[np.float16]) -> Replay:
+        return replace(self, embeddings=embeddings)
 
 
 def load_replay(
@@ -141,6 +144,8 @@ def load_replay(
         features=features,
         embeddings=np.zeros((len(paths), len(bundle.ladder), 0), np.float16),
         predicted=np.zeros((len(paths), 0), np.float16),
+        advantage=np.zeros(len(bundle.ladder)),
+        familiar=np.array([index is not None and index[str(clip)].split == "train" for clip in clips]),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from rl.adapter.replay import Replay
 from rl.profiles.store import ProfileError
 
 EMBEDDINGS, PREDICTED, ROWS = "embeddings.npy", "predicted.npy", "rows.json"
+ADVANTAGE = "advantage.npy"
 WEIGHTS, POLICY = "policy.pt", "policy.json"
 
 
@@ -50,7 +52,9 @@ def with_embeddings_of(replay: Replay, folder: Path, family: str) -> Replay:
     `ProfileError` where they are of other segments or of another family."""
     try:
         found = json.loads((folder / ROWS).read_text(encoding="utf-8"))
-        embeddings, predicted = (np.load(folder / name, mmap_mode="r") for name in (EMBEDDINGS, PREDICTED))
+        embeddings, predicted, advantage = (
+            np.load(folder / name, mmap_mode="r") for name in (EMBEDDINGS, PREDICTED, ADVANTAGE)
+        )
     except (OSError, ValueError) as error:
         raise ProfileError(
             f"{folder} holds no embeddings ({error}): make them with penance-train encoder"
@@ -60,7 +64,7 @@ def with_embeddings_of(replay: Replay, folder: Path, family: str) -> Replay:
             f"{folder} has embeddings of {len(found['rows'])} segments of {found['family']}, the profile has "
             f"{len(replay)} of {family}: run penance-train encoder on this profile and index"
         )
-    return replay.with_embeddings(embeddings, predicted)
+    return replace(replay, embeddings=embeddings, predicted=predicted, advantage=advantage)
 
 
 def save_policy(folder: Path, actor: ActorNetwork, about: TrainedPolicy) -> None:

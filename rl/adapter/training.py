@@ -26,12 +26,14 @@ from rl.adapter.encoder import (
     train_accuracy_head,
     train_encoder,
 )
-from rl.adapter.evaluation import PAIRS
+from rl.adapter.evaluation import PAIRS, unfamiliar_groups
+from rl.adapter.familiarity import advantages
 from rl.adapter.learning import Progress
 from rl.adapter.methods import learnt_actor
 from rl.adapter.recipe import AdapterRecipe
 from rl.adapter.replay import Replay, load_replay
 from rl.adapter.runs import (
+    ADVANTAGE,
     EMBEDDINGS,
     PREDICTED,
     TrainedPolicy,
@@ -41,7 +43,6 @@ from rl.adapter.runs import (
     write_rows,
 )
 from rl.adapter.softmaxes import Softmaxes
-from rl.bitrate.data import grouped_folds
 from rl.profiles.index import ClipIndex, Split
 from rl.profiles.progress import segment_progress
 from serving.performance.expectations import expectations
@@ -59,16 +60,16 @@ def train_adapter(
     out: Path,
     console: Console,
 ) -> TrainedPolicy:
-    """Learns from train, chooses the margin on val, and writes the policy to `out`. PPO goes on from a
+    """Learns from train and val and writes the policy, with the recipe's margin, to `out`. PPO goes on from a
     checkpoint that is there. Raises `ProfileError` and `ValueError`."""
     replay = load_replay(profile, index, bundle)
     if encoder is not None:
         replay = with_embeddings_of(replay, encoder, bundle.family)
-    learn, check = replay.of_drives(_drives(index, "train")), replay.of_drives(_drives(index, "val"))
+    learn = replay.of_drives(_drives(index, "train") | _drives(index, "val")).to_learn_from()
     if recipe.extra_encode:
-        learn, check = learn.with_extra_encode(), check.with_extra_encode()
+        learn = learn.with_extra_encode()
     with adapter_progress(console, recipe, out) as progress:
-        actor, margin = learnt_actor(learn, check, recipe, PAIRS, out, progress)
+        actor, margin = learnt_actor(learn, None, recipe, PAIRS, out, progress)
     about = TrainedPolicy(
         recipe=recipe.name,
         family=bundle.family,
@@ -102,7 +103,7 @@ def train_encoders(
             shown, expectations=_expectations(shown.softmaxes, replay, bundle.family, out, console)
         )
     if folds:
-        groups = grouped_folds(replay.drives.tolist(), folds)
+        groups = unfamiliar_groups(replay, folds)
         parts = {
             fold_folder(out, number, folds): (set(groups[(number + 1) % folds]), set(judged))
             for number, judged in enumerate(groups)
@@ -148,8 +149,12 @@ def _train_encoder(
     console: Console,
 ) -> AccuracyErrors:
     """Encoder, accuracy head, the embeddings of every segment, and figures, which come last."""
+    out.mkdir(parents=True, exist_ok=True)
     of_check, of_judged = (np.isin(replay.drives, sorted(drives)) for drives in (check, judged))
-    learn = np.flatnonzero(~of_check & ~of_judged)
+    learn = np.flatnonzero(~of_judged)
+    if shown.expectations is not None:
+        replay = _with_advantage(replay, shown.expectations, learn, out)
+    true, replay = replay, replay.to_learn_from()
     with segment_progress(console, "steps") as bar:
         training = bar.add_task("performance encoder", total=recipe.steps)
         encoder = train_encoder(
@@ -169,15 +174,29 @@ def _train_encoder(
             lambda row, loss: bar.update(embedding, completed=row + 1),
         )
     write_rows(out, replay, family)
-    embedded = replay.with_embeddings(found)
-    head = train_accuracy_head(embedded, learn, np.flatnonzero(of_check), recipe)
+    replay, true = (part.with_embeddings(found) for part in (replay, true))
+    head = train_accuracy_head(
+        replay, np.flatnonzero(~of_judged & ~of_check), np.flatnonzero(of_check), recipe
+    )
     save_file(encoder.state_dict(), out / ENCODER)
     save_file(head.state_dict(), out / HEAD)
-    predicted, _ = predict_accuracies(head, embedded, np.arange(len(replay)))
+    predicted, _ = predict_accuracies(head, replay, np.arange(len(replay)))
     np.save(out / PREDICTED, predicted[..., 1].astype(np.float16))
-    errors = accuracy_errors(head, embedded, shown.softmaxes, learn, np.flatnonzero(of_judged))
+    errors = accuracy_errors(head, true, shown.softmaxes, learn, np.flatnonzero(of_judged))
     (out / FIGURES).write_text(json.dumps(asdict(errors), indent=1) + "\n", encoding="utf-8")
     return errors
+
+
+def _with_advantage(
+    replay: Replay, expected: NDArray[np.float16], learn: NDArray[np.int64], out: Path
+) -> Replay:
+    """With the advantage of familiar drives among those to learn from, which is kept in `out`."""
+    variants = np.array([rung.variant for rung in replay.ladder.configurations])
+    found = advantages(
+        expected[learn].astype(np.float64), replay.known.miou[learn], variants, replay.familiar[learn]
+    )
+    np.save(out / ADVANTAGE, found)
+    return replace(replay, advantage=found)
 
 
 @contextmanager

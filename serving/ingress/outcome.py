@@ -41,12 +41,14 @@ class SegmentRequest:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a segment, ready to be answered and committed. `aim` is the target that the camera shall
-    choose its next configurations by; `drawn` whether it is audited, None where no audit could be drawn."""
+    choose its next configurations by; `correction` what the camera's audits say of `predicted`; `drawn`
+    whether it is audited, None where no audit could be drawn."""
 
     inferred: Inferred
     target: float
     flops: int
     predicted: float
+    correction: float
     drawn: bool | None
     aim: float
     shed: tuple[Literal["label-maps"], ...]
@@ -65,6 +67,7 @@ def segment_answer(bundle: Bundle, request: SegmentRequest, outcome: Outcome) ->
         bundle=bundle.id,
         embedding=encoding.embedding if encoding.trained else None,
         predicted_miou=outcome.predicted,
+        correction=outcome.correction,
         cost=bundle.costs[request.configuration],
         class_shares={
             name: share for name, share in zip(names, result.class_shares, strict=True) if share > 0

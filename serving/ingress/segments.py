@@ -96,7 +96,7 @@ class SegmentService:
         try:
             async with self._claimed(request):
                 target = claim.target_miou if request.target is None else request.target
-                return await self._work(request, claim.segment, target, state_ms)
+                return await self._work(request, claim.segment, target, claim.correction, state_ms)
         except BaseException:
             with suppress(RequestProblem):
                 await self._store.release(request.camera, request.seq)
@@ -132,7 +132,12 @@ class SegmentService:
             renewal.cancel()
 
     async def _work(
-        self, request: SegmentRequest, segment: SegmentFormat, target: float, state_ms: float
+        self,
+        request: SegmentRequest,
+        segment: SegmentFormat,
+        target: float,
+        correction: float,
+        state_ms: float,
     ) -> SegmentAnswer:
         """Pays the quota, waits for a lane, infers and commits; what is refused for no fault of the tenant's
         is paid back."""
@@ -173,6 +178,7 @@ class SegmentService:
             target=target,
             flops=flops,
             predicted=await self._predict(configuration.variant, inferred.encoding),
+            correction=correction,
             drawn=drawn,
             # below the camera's own only under pressure, and by no more than its tenant consents to
             aim=max(0.0, target - limits.lenience) if level >= BrownOut.TARGETS else target,

@@ -1,5 +1,6 @@
 -- Counts an audit's outcome, once, and corrects the average deficit as if it had been known at the commit.
--- KEYS: camera hash, audits that are asked for, transitions. ARGV: seq, measured mIoU, smoothing, transitions kept.
+-- KEYS: camera hash, audits that are asked for, transitions. ARGV: seq, measured mIoU, smoothing, transitions kept,
+-- share of older audits' weight that is kept.
 -- Returns 1, or 0 for an audit that nobody asked for, was counted already, or came too late.
 -- The arithmetic is that of serving/state/averages.py, to the bit.
 local camera, audits, transitions, smoothing = KEYS[1], KEYS[2], KEYS[3], tonumber(ARGV[3])
@@ -17,7 +18,14 @@ end
 if deficit > 0 then
   redis.call('HINCRBY', camera, 'audits_failed', 1)
 end
-local state = redis.call('HMGET', camera, 'epoch', 'deficit_updates', 'deficit_average')
+local state = redis.call('HMGET', camera, 'epoch', 'deficit_updates', 'deficit_average', 'audit_weight',
+  'audit_error')
+if predicted ~= '' then
+  -- Older audits count for less: streets, cameras and bundles change.
+  local kept = tonumber(ARGV[5])
+  redis.call('HSET', camera, 'audit_weight', string.format('%.17g', kept * tonumber(state[4] or '0') + 1),
+    'audit_error', string.format('%.17g', kept * tonumber(state[5] or '0') + tonumber(predicted) - deficit))
+end
 -- Since a new target the average holds nothing of this segment (DESIGN: it starts anew).
 if predicted ~= '' and state[1] == epoch then
   local weight = smoothing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from serving.calibration import Calibration
+from serving.calibration import KEPT, Calibration
 from serving.promise import Audits
 from serving.state.averages import SMOOTHING
 from serving.state.connection import PREFIX, SCRIPTS, camera_key, reaching_redis
@@ -44,6 +44,7 @@ class AuditStore:
                     format(miou, ".17g"),
                     format(SMOOTHING, ".17g"),
                     str(self._transitions_kept),
+                    format(KEPT, ".17g"),
                 ],
             )
         return reply == 1

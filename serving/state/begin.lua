@@ -1,11 +1,11 @@
 -- Claims one segment of a camera, or says why it needs no work.
 -- KEYS: camera hash, answers hash, open set (seq by lease end, milliseconds).
 -- ARGV: seq, lease in milliseconds, newest state version that is understood.
--- Returns {verdict, detail, target, seconds, fps, width, height}.
+-- Returns {verdict, detail, target, seconds, fps, width, height, weight of audits, sum of their errors}.
 local camera, answers, open = KEYS[1], KEYS[2], KEYS[3]
 local seq = ARGV[1]
 local fields = redis.call('HMGET', camera, 'last_seq', 'target_miou', 'seconds', 'fps', 'width', 'height',
-  'state_version')
+  'state_version', 'audit_weight', 'audit_error')
 if not fields[2] then
   return {'missing'}
 end
@@ -13,7 +13,7 @@ if tonumber(fields[7] or '0') > tonumber(ARGV[3]) then
   return {'newer'}
 end
 local function verdict(word, detail)
-  return {word, detail, fields[2], fields[3], fields[4], fields[5], fields[6]}
+  return {word, detail, fields[2], fields[3], fields[4], fields[5], fields[6], fields[8] or '0', fields[9] or '0'}
 end
 
 local stored = redis.call('HGET', answers, seq)

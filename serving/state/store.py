@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 
 from clients.protocol import DEFAULT_TARGET, CameraPatch, CameraStatus, Registration, SegmentFormat
 from configs.settings import Settings
+from serving.calibration import correction
 from serving.problems import QuotaExceeded, StateUnavailable
 from serving.state.alerts import AlertStore
 from serving.state.audits import AuditStore, audits_key
@@ -40,12 +41,14 @@ STATE_VERSION = 2
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What `begin` found: `detail` is the stored answer, the last seq, or the lease left in ms."""
+    """What `begin` found: `detail` is the stored answer, the last seq, or the lease left in ms; `correction`
+    is by how much the camera's audits found more accuracy than was predicted."""
 
     verdict: BeginVerdict
     detail: str = ""
     target_miou: float = 0.0
     segment: SegmentFormat | None = None
+    correction: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +166,9 @@ class StateStore:
             )
         if not rest:
             return Claim(verdict)
-        detail, target, seconds, fps, width, height = rest
+        detail, target, seconds, fps, width, height, weight, error = rest
         segment = SegmentFormat(seconds=float(seconds), fps=float(fps), width=int(width), height=int(height))
-        return Claim(verdict, detail, float(target), segment)
+        return Claim(verdict, detail, float(target), segment, correction(float(weight), float(error)))
 
     async def renew(self, camera: str, seq: int) -> None:
         """Prolongs a claim while its segment is still being worked on."""

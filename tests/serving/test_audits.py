@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clients.protocol import LabelMaps, Registration
-from serving.calibration import PRIOR_CONFIDENCE, PRIOR_MIOU, Calibration
+from serving.calibration import KEPT, PRIOR_CONFIDENCE, PRIOR_MIOU, Calibration, correction
 from serving.ingress.audits import audited_miou
 from serving.promise import Audits
 from serving.state.averages import Averages, corrected
@@ -72,6 +72,23 @@ def test_a_late_audit_corrects_the_average_as_if_it_had_been_known(
     found = asyncio.run(run())
     assert found == corrected(late.deficit, since, TARGET - measured, predicted[audited])
     assert found == pytest.approx(known.deficit, abs=1e-12)
+
+
+async def test_audits_teach_by_how_much_predictions_of_a_camera_are_wrong(
+    store: StateStore, camera: str
+) -> None:
+    async def found(seq: int) -> float:
+        return (await store.begin(camera, seq)).correction
+
+    assert await found(0) == 0
+    for seq, measured in enumerate((0.5, 0.55, 0.52)):
+        await commit(store, camera, seq, deficit=TARGET - 0.6)  # 0.6 is predicted
+        await store.audits.settle(camera, seq, measured)
+    weight, error = 0.0, 0.0
+    for measured in (0.5, 0.55, 0.52):
+        weight, error = KEPT * weight + 1, KEPT * error + measured - 0.6
+    assert await found(3) == pytest.approx(correction(weight, error), abs=1e-12)
+    assert -0.1 < correction(weight, error) < -0.04
 
 
 async def test_an_audit_is_asked_for_with_what_it_is_held_against_and_counted_once(

@@ -30,7 +30,6 @@ def test_an_encoders_recipe_looks_with_something(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "part"),
     [
-        ("literal", "xi"),
         ("no-embedding", "architecture"),
         ("no-features", "architecture"),
         ("unmasked", "architecture"),
@@ -39,10 +38,17 @@ def test_an_encoders_recipe_looks_with_something(path: Path) -> None:
 def test_an_ablation_differs_in_one_part(name: str, part: str) -> None:
     whole = load_adapter_recipe(FOLDER / "adapter.yaml")
     without = load_adapter_recipe(FOLDER / "ablation" / f"{name}.yaml")
-    differs = {
-        field for field in AdapterRecipe.model_fields if getattr(whole, field) != getattr(without, field)
-    }
-    assert differs == {"name", part}
+    assert differing(whole, without) == {"name", part}
+
+
+def test_both_readings_of_xi_differ_in_nothing_else() -> None:
+    violations = load_adapter_recipe(FOLDER / "self-competition.yaml")
+    literal = load_adapter_recipe(FOLDER / "ablation" / "literal.yaml")
+    assert differing(violations, literal) == {"name", "xi"}
+
+
+def differing(first: AdapterRecipe, second: AdapterRecipe) -> set[str]:
+    return {field for field in AdapterRecipe.model_fields if getattr(first, field) != getattr(second, field)}
 
 
 def test_the_papers_recipe_is_the_papers() -> None:

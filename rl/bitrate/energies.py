@@ -18,7 +18,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -39,10 +38,17 @@ FLATNESS = 1.0
 
 
 class Energies(nn.Module):
-    """Luma (N, places, rows, columns) of 0..255 to (N, energies) logarithms."""
+    """Luma (N, places, rows, columns) of 0..255 to (N, energies) logarithms. `pictures` are its frames as
+    `frames_of` gives them, where they are there already."""
 
-    def forward(self, luma: Tensor) -> Tensor:
-        return torch.stack([*_extent(luma), *_in_space(luma), *_in_time(luma), *_after_motion(luma)], 1)
+    def forward(self, luma: Tensor, pictures: Sequence[Tensor] | None = None) -> Tensor:
+        pictures = frames_of(luma) if pictures is None else pictures
+        return torch.stack([*_extent(luma), *_in_space(luma), *_in_time(luma), *_after_motion(pictures)], 1)
+
+
+def frames_of(luma: Tensor) -> list[Tensor]:
+    """(N, 1, rows, columns) of numbers with fractions, one by one."""
+    return [luma[:, place : place + 1].float() for place in range(luma.shape[1])]
 
 
 def _extent(luma: Tensor) -> list[Tensor]:
@@ -82,11 +88,12 @@ def _in_time(luma: Tensor) -> list[Tensor]:
     return found
 
 
-def _after_motion(luma: Tensor) -> list[Tensor]:
+def _after_motion(pictures: Sequence[Tensor]) -> list[Tensor]:
     """At each size of the picture: of the blocks' change, and which share of it no translation explains."""
-    picture, found = luma.float(), []
+    found: list[Tensor] = []
     for shrink, block in SHRINKS:
-        picture = F.avg_pool2d(picture, shrink)
+        pictures = [_pooled(picture, shrink) for picture in pictures]
+        picture = torch.cat(list(pictures), 1)
         change, left = (energy.sqrt() for energy in _blocks(picture[:, :-1], picture[:, 1:], block))
         found += [_size(change), _size(left) - _size(change)]
         found += [_spread(change), _spread(left) - _spread(change)]
@@ -101,11 +108,20 @@ def _blocks(before: Tensor, after: Tensor, block: int) -> tuple[Tensor, Tensor]:
     down = (both[:, :, 2:, 1:-1] - both[:, :, :-2, 1:-1]).flatten(0, 1)
     change = (after - before)[:, :, 1:-1, 1:-1].flatten(0, 1)
     products = (across**2, down**2, across * down, across * change, down * change, change**2)
-    xx, yy, xy, xt, yt, tt = F.avg_pool2d(torch.stack(products, 1), block).unbind(1)
+    xx, yy, xy, xt, yt, tt = (_pooled(product, block) for product in products)
     xx, yy, xy, xt, yt = xx / 16 + FLATNESS, yy / 16 + FLATNESS, xy / 16, xt / 4, yt / 4
     explained = (yy * xt**2 - 2 * xy * xt * yt + xx * yt**2) / (xx * yy - xy**2)
     shape = (len(before), -1, *tt.shape[1:])
     return tt.reshape(shape), (tt - explained).clamp(min=0).reshape(shape)
+
+
+def _pooled(pictures: Tensor, size: int) -> Tensor:
+    """Means of each `size` x `size` pixels of the last two dimensions, whose rest is left out: rows first,
+    which runtimes add up faster than windows."""
+    rows, columns = (side // size for side in pictures.shape[-2:])
+    whole = pictures[..., : rows * size, : columns * size]
+    added = whole.reshape(*pictures.shape[:-2], rows, size, columns * size).mean(-2)
+    return added.reshape(*pictures.shape[:-2], rows, columns, size).mean(-1)
 
 
 def _apart(luma: Tensor, lag: int, step: int) -> tuple[Tensor, Tensor]:

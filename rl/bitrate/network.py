@@ -10,13 +10,17 @@ the outputs are those of a linear anchor on them, and the branches tell what it 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from clients.luma import BLANK, INPUT_SIZE
-from rl.bitrate.energies import Energies, OperationCounter
+from rl.bitrate.energies import Energies, OperationCounter, frames_of
 from rl.bitrate.recipe import BitrateRecipe, EstimatorArchitecture
 
 POOL = 8
@@ -72,9 +76,17 @@ class EstimatorNetwork(nn.Module):
             self.anchor = nn.Linear(count, settings)
 
     def forward(self, luma: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.hidden_of(self.pooled(luma))
+        """What cameras run, frame by frame up to the first convolution: a frame fits a processor's cache, a
+        segment does not, and passes over memory are what this costs."""
+        pictures = frames_of(luma)
+        convolution = cast(nn.Conv2d, self.frames[0])
+        seen = zip(self._changes(pictures), convolution.weight, strict=True)
+        first = torch.cat([F.conv2d(frame, kernel[None], stride=2, padding=1) for frame, kernel in seen], 1)
+        features = self.hidden_of(self.pool(self.blocks(self.frames[1:](first))))
         outputs = self.branches(features)
-        return outputs if self.anchor is None else outputs + self.anchor(self.energies(luma)), features
+        if self.anchor is None:
+            return outputs, features
+        return outputs + self.anchor(self.energies(luma, pictures)), features
 
     def pooled(self, luma: Tensor) -> Tensor:
         """(N, second, 6, 10): what the convolutions see, by place."""
@@ -93,10 +105,13 @@ class EstimatorNetwork(nn.Module):
 
     def prepared(self, luma: Tensor) -> Tensor:
         """What the first layer sees: (N, places, 360, 640) around 0."""
-        centred = luma.float() - BLANK
+        return torch.cat(self._changes(frames_of(luma)), 1)
+
+    def _changes(self, pictures: Sequence[Tensor]) -> list[Tensor]:
+        """The same of frames (N, 1, 360, 640), one by one."""
         if not self.architecture.differences:
-            return centred / BLANK
-        return torch.cat([centred[:, :1], centred[:, 1:] - centred[:, :-1]], 1)
+            return [(picture - BLANK) / BLANK for picture in pictures]
+        return [pictures[0] - BLANK, *(after - before for before, after in pairwise(pictures))]
 
 
 def make_network(recipe: BitrateRecipe, places: int, settings: int) -> EstimatorNetwork:

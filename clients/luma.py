@@ -45,6 +45,8 @@ def fill_places(luma: Luma, places: int) -> Luma:
     """(places, 360, 640) from (frames, 360, 640). Raises `ValueError` for more frames than places."""
     if not 0 < len(luma) <= places:
         raise ValueError(f"the estimator has places for 1 to {places} frames, the segment has {len(luma)}")
+    if len(luma) == places:
+        return luma
     return np.concatenate([luma, luma[-1:].repeat(places - len(luma), 0)])
 
 
@@ -61,8 +63,9 @@ def picture_change(before: Luma, after: Luma) -> float:
 
 def _detail(luma: Luma) -> NDArray[np.float32]:
     rows, columns = (side // BLOCK for side in luma.shape)
-    even = luma[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK)
-    mean = even.mean((1, 3), dtype=np.float32)
+    even = luma[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns * BLOCK)
+    summed = even.sum(1, dtype=np.uint16).reshape(rows, columns, BLOCK)
+    mean = summed.sum(2, dtype=np.uint16) / np.float32(BLOCK**2)
     around = mean[:-2, 1:-1] + mean[2:, 1:-1] + mean[1:-1, :-2] + mean[1:-1, 2:]
     return np.asarray(mean[1:-1, 1:-1] - around / 4, np.float32)
 

@@ -126,9 +126,9 @@ def _pooled(pictures: Tensor, size: int) -> Tensor:
 
 def _apart(luma: Tensor, lag: int, step: int) -> tuple[Tensor, Tensor]:
     """Differences between pixels `lag` columns, and `lag` rows apart, at a sample of places."""
-    across = luma[:, :, ::step, lag::step].float() - luma[:, :, ::step, :-lag:step].float()
-    down = luma[:, :, lag::step, ::step].float() - luma[:, :, :-lag:step, ::step].float()
-    return across, down
+    here = luma[:, :, ::step, ::step].float()  # the same for all lags, so runtimes take it once
+    right, below = luma[:, :, ::step, lag::step].float(), luma[:, :, lag::step, ::step].float()
+    return right - here[..., : right.shape[3]], below - here[:, :, : below.shape[2]]
 
 
 def _size(difference: Tensor) -> Tensor:

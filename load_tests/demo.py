@@ -1,8 +1,7 @@
 """`make demo`: the whole system once, for people to look at.
 
-Starts the application, streams a generated street (and a video of yours), round-robin over configurations
-of all variants as fast as answers come, and leaves a picture and figures in `demo/`. It stops what it
-started, also on Ctrl-C.
+Starts the application, streams a generated street (and a video of yours) over an uplink of 0.8 MB/s, as the
+learnt policy chooses, and leaves a video and figures in `demo/`. It stops what it started, also on Ctrl-C.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from clients.bandwidth import Uplink
 from clients.camera import Camera
 from clients.display import Display
 from clients.errors import CameraError
@@ -26,6 +26,7 @@ from configs.settings import Settings
 from load_tests.application import ApplicationError, RunningApplication
 
 SCENE = "demo:"
+UPLINK = 0.8  # MB/s
 
 
 def stream(
@@ -39,7 +40,7 @@ def stream(
             source,
             key=application.key,
             server=application.url,
-            policy="round-robin",
+            uplink=Uplink(UPLINK),
             pace="server",
             masks="all",
             segments=segments,

@@ -12,6 +12,14 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Bundles that cameras fetch in tests are nobody else's."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PENANCE_CACHE_DIRECTORY", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of development data; tests that need it are skipped without it."""

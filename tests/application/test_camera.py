@@ -18,6 +18,7 @@ import pytest
 from clients.bandwidth import Uplink
 from clients.camera import Camera
 from clients.policy import FixedPolicy, Observation
+from configs.bundle import Bundle
 from load_tests.application import RunningApplication
 
 COMMAND = Path(sys.executable).with_name("penance-camera")
@@ -53,6 +54,40 @@ def test_every_segment_of_a_round_robin_is_answered(application: RunningApplicat
     assert len(log.read_text().splitlines()) == 10
     with av.open(str(out)) as video:
         assert sum(1 for _ in video.decode(video=0)) == 150
+
+
+def test_by_default_a_camera_chooses_as_the_servers_bundle_has_learnt(
+    application: RunningApplication, bundle: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log.jsonl"
+    arguments = (
+        "--name",
+        "learnt",
+        "--pace",
+        "server",
+        "--uplink",
+        "0.8",
+        "--segments",
+        "5",
+        "--log",
+        str(log),
+    )
+    done = run_camera(application, "demo:", *arguments)
+    assert done.returncode == 0, done.stderr
+    segments = [json.loads(line) for line in log.read_text().splitlines()]
+    assert len(segments) == 5
+    assert not any(segment["dropped"] for segment in segments)
+    for segment in segments:
+        assert segment["bytes"] / 2 < segment["estimated_bytes"] < 2 * segment["bytes"]
+        assert segment["target_miou"] == 0.65
+        assert 0.3 < segment["predicted_miou"] <= 1
+    first, *others = segments
+    assert (first["variant"], first["scale"]) == (0, 0.5)  # before any upload was measured
+    assert all(segment["bytes"] < 0.8e6 for segment in others)
+    assert "sizes estimated within" in done.stdout
+    fetched = Path(os.environ["PENANCE_CACHE_DIRECTORY"]) / "bundles" / Bundle.load(bundle).id
+    assert not (fetched / "variant0.safetensors").exists()
+    assert (fetched / "policy.onnx").exists()
 
 
 def test_what_does_not_fit_the_uplink_is_dropped_and_not_counted(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,21 @@ def logits(seed: int = 0) -> torch.Tensor:
     torch.manual_seed(seed)
     coarse = torch.randn(1, 19, 6, 10) * 4
     return torch.nn.functional.interpolate(coarse, (45, 80), mode="bilinear")
+
+
+WITHOUT = {"encoder": None, "accuracy_head": None, "policy": None}
+
+
+def with_encoder(folder: Path, fields: dict[str, Any]) -> Path:
+    """The bundle that ships with these fields of its manifest, and another encoder and head beside its own."""
+    bundle = Bundle.load(DEFAULT_BUNDLE)
+    directory = folder / "bundle"
+    shutil.copytree(bundle.directory, directory)
+    (directory / MANIFEST).unlink()
+    save_file(make_encoder(19).state_dict(), directory / "other.safetensors")
+    save_file(AccuracyHead(len(bundle.ladder)).state_dict(), directory / "head.safetensors")
+    write_manifest(directory, bundle.manifest.model_dump(exclude={"id", "checksums", "format"}) | fields)
+    return directory
 
 
 def test_it_is_under_half_a_gigaflop_and_gives_at_most_128_values() -> None:
@@ -59,27 +75,18 @@ def test_an_untrained_encoder_is_the_same_everywhere() -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_replica_embeds_logits_and_says_whether_it_was_trained() -> None:
-    replica = EncoderReplica(DEFAULT_BUNDLE)
-    sent = logits()[0].to(torch.float16).numpy()
-    encoding = asyncio.run(replica.encode(sent, 0))
+@pytest.mark.parametrize("trained", [True, False])
+def test_a_replica_embeds_logits_and_says_whether_it_was_trained(trained: bool, tmp_path: Path) -> None:
+    directory = with_encoder(tmp_path, {}) if trained else with_encoder(tmp_path, WITHOUT)
+    encoding = asyncio.run(EncoderReplica(directory).encode(logits()[0].to(torch.float16).numpy(), 0))
     assert len(encoding.embedding) == EMBEDDING
     assert np.isfinite(encoding.embedding).all()
-    assert not encoding.trained
-    assert encoding.accuracy is None
+    assert encoding.trained == trained
+    assert (encoding.accuracy is not None) == trained
 
 
 def test_a_replica_with_a_head_says_how_accurate_the_segment_was(tmp_path: Path) -> None:
-    bundle = Bundle.load(DEFAULT_BUNDLE)
-    directory = tmp_path / "bundle"
-    shutil.copytree(bundle.directory, directory)
-    (directory / MANIFEST).unlink()
-    save_file(make_encoder(19).state_dict(), directory / "encoder.safetensors")
-    save_file(AccuracyHead(len(bundle.ladder)).state_dict(), directory / "head.safetensors")
-    fields = bundle.manifest.model_dump(exclude={"id", "checksums", "format"})
-    write_manifest(
-        directory, fields | {"encoder": "encoder.safetensors", "accuracy_head": "head.safetensors"}
-    )
+    directory = with_encoder(tmp_path, {"encoder": "other.safetensors", "accuracy_head": "head.safetensors"})
     encoding = asyncio.run(EncoderReplica(directory).encode(logits()[0].to(torch.float16).numpy(), 42))
     assert encoding.trained
     assert encoding.accuracy is not None

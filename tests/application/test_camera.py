@@ -72,7 +72,7 @@ def test_by_default_a_camera_chooses_as_the_servers_bundle_has_learnt(
         "--log",
         str(log),
     )
-    done = run_camera(application, "demo:", *arguments)
+    done = run_camera(application, "demo:", "--name", "learnt", *arguments)
     assert done.returncode == 0, done.stderr
     segments = [json.loads(line) for line in log.read_text().splitlines()]
     assert len(segments) == 5

@@ -28,7 +28,7 @@ WITHOUT = {"encoder": None, "accuracy_head": None, "policy": None}
 
 
 def with_encoder(folder: Path, fields: dict[str, Any]) -> Path:
-    """The bundle that ships with these fields of its manifest, and another encoder and head beside its own."""
+    """The bundle that ships with these fields of its manifest; another encoder and head lie in it, too."""
     bundle = Bundle.load(DEFAULT_BUNDLE)
     directory = folder / "bundle"
     shutil.copytree(bundle.directory, directory)

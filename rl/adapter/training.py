@@ -152,8 +152,7 @@ def _train_encoder(
     out.mkdir(parents=True, exist_ok=True)
     of_check, of_judged = (np.isin(replay.drives, sorted(drives)) for drives in (check, judged))
     learn = np.flatnonzero(~of_judged)
-    if shown.expectations is not None:
-        replay = _with_advantage(replay, shown.expectations, learn, out)
+    replay = _with_advantage(replay, shown.expectations, learn, out)
     true, replay = replay, replay.to_learn_from()
     with segment_progress(console, "steps") as bar:
         training = bar.add_task("performance encoder", total=recipe.steps)
@@ -188,13 +187,15 @@ def _train_encoder(
 
 
 def _with_advantage(
-    replay: Replay, expected: NDArray[np.float16], learn: NDArray[np.int64], out: Path
+    replay: Replay, expected: NDArray[np.float16] | None, learn: NDArray[np.int64], out: Path
 ) -> Replay:
-    """With the advantage of familiar drives among those to learn from, which is kept in `out`."""
+    """With the advantage of familiar drives among those to learn from, which is kept in `out`; none is told
+    without expectations."""
     variants = np.array([rung.variant for rung in replay.ladder.configurations])
-    found = advantages(
-        expected[learn].astype(np.float64), replay.known.miou[learn], variants, replay.familiar[learn]
-    )
+    found = replay.advantage
+    if expected is not None:
+        told = expected[learn].astype(np.float64)
+        found = advantages(told, replay.known.miou[learn], variants, replay.familiar[learn])
     np.save(out / ADVANTAGE, found)
     return replace(replay, advantage=found)
 

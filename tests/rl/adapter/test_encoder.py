@@ -20,7 +20,7 @@ from rl.adapter.encoder import (
     train_encoder,
 )
 from rl.adapter.replay import Replay
-from rl.adapter.runs import EMBEDDINGS, with_embeddings_of, write_rows
+from rl.adapter.runs import ADVANTAGE, EMBEDDINGS, PREDICTED, with_embeddings_of, write_rows
 from rl.adapter.softmaxes import Softmaxes
 from rl.profiles.store import ProfileError
 from serving.performance.expectations import expectations
@@ -75,7 +75,12 @@ def test_embeddings_are_mapped_back_to_the_segments_that_they_are_of(
         lambda rows, made_by: Shown(some).embedded(encoder, rows, made_by), 3, 2, tmp_path / EMBEDDINGS
     )
     write_rows(tmp_path, few, family.family)
-    mapped = with_embeddings_of(few, tmp_path, family.family).embeddings
+    np.save(tmp_path / PREDICTED, few.known.miou.astype(np.float16))
+    np.save(tmp_path / ADVANTAGE, np.full(len(few.ladder), 0.05))
+    found = with_embeddings_of(few, tmp_path, family.family)
+    mapped = found.embeddings
+    np.testing.assert_array_equal(found.predicted, few.known.miou.astype(np.float16))
+    assert (found.advantage == 0.05).all()
     with torch.inference_mode():
         expected = encoder(softmaxes.batch([2], [1]))[0].half().numpy()
     np.testing.assert_array_equal(mapped[2, 1], expected)

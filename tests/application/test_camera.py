@@ -83,7 +83,8 @@ def test_by_default_a_camera_chooses_as_the_servers_bundle_has_learnt(
         assert 0.3 < segment["predicted_miou"] <= 1
     first, *others = segments
     assert (first["variant"], first["scale"]) == (0, 0.5)  # before any upload was measured
-    assert all(segment["bytes"] < 0.8e6 for segment in others)
+    # Estimates and their margin cover 95 % of sizes, and beside other work the measured bandwidth varies.
+    assert sum(segment["bytes"] < 0.8e6 for segment in others) >= len(others) - 1
     assert "sizes estimated within" in done.stdout
     fetched = Path(os.environ["PENANCE_CACHE_DIRECTORY"]) / "bundles" / Bundle.load(bundle).id
     assert not (fetched / "variant0.safetensors").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -19,10 +20,11 @@ from serving.state.averages import Averages
 from tests.application.conftest import FRAMES, HEIGHT, SEGMENT, SMALL, WIDTH, TestCamera, frames
 
 
-def test_a_segment_is_answered_with_what_the_protocol_promises(camera: TestCamera) -> None:
+def test_a_segment_is_answered_with_what_the_protocol_promises(camera: TestCamera, bundle: Path) -> None:
     answer = SegmentAnswer.model_validate(camera.put(0, SEGMENT, bandwidth=0.5).raise_for_status().json())
     assert (answer.seq, answer.configuration, answer.bundle) == (0, 89, camera.bundle)
-    assert answer.embedding is None
+    assert (answer.embedding is None) == (Bundle.load(bundle).manifest.encoder is None)
+    assert answer.correction == 0  # no audit yet
     assert answer.predicted_miou is not None
     assert 0 <= answer.predicted_miou <= 1
     assert 0 < answer.cost < 1

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 
 from clients.state import StateLayout
@@ -17,6 +16,7 @@ from configs.timing import TIMINGS
 from rl.adapter.network import ActorNetwork
 from rl.adapter.runs import POLICY, WEIGHTS, TrainedPolicy
 from rl.adapter.training import ENCODER, HEAD
+from rl.onnx_export import save_onnx
 
 MODEL = "policy.onnx"
 TOLERANCE = 1e-4
@@ -26,20 +26,7 @@ def export_policy(actor: ActorNetwork, width: int, path: Path) -> float:
     """Writes `state` (1, width) to `logits` (1, configurations); gives the largest difference between ONNX
     Runtime and torch on noise. Raises `RuntimeError` where that is over 1e-4."""
     noise = np.random.default_rng(0).standard_normal((1, width)).astype(np.float32)
-    program = torch.onnx.export(
-        actor.eval(),
-        (torch.from_numpy(noise),),
-        input_names=["state"],
-        output_names=["logits"],
-        dynamo=True,
-        verbose=False,
-    )
-    assert program is not None
-    program.save(path)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    found = session.run(None, {"state": noise})[0]
-    with torch.inference_mode():
-        expected = actor(torch.from_numpy(noise)).numpy()
+    found, expected = save_onnx(actor, noise, "state", ["logits"], path)
     difference = float(np.abs(found - expected).max())
     if difference > TOLERANCE:
         raise RuntimeError(f"ONNX and torch differ by {difference:.1e}, allowed are {TOLERANCE}")

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
-import torch
 
 from clients.calibration import Calibration, load_calibration
 from clients.luma import INPUT_SIZE
@@ -16,6 +14,7 @@ from configs.bundle import MANIFEST, Bundle, BundleError, replaced_directory, wr
 from configs.manifest import EstimatorEntry, Manifest
 from rl.bitrate.network import BytesEstimator, EstimatorNetwork
 from rl.bitrate.recipe import BitrateRecipe
+from rl.onnx_export import save_onnx
 from rl.profiles.store import SizesOrigin
 
 MODEL, CALIBRATION = "estimator.onnx", "calibration.json"
@@ -29,22 +28,9 @@ def export_onnx(network: EstimatorNetwork, recipe: BitrateRecipe, places: int, p
 
     Raises `RuntimeError` where that is over 1e-4.
     """
-    module = BytesEstimator(network, recipe).eval()
     noise = np.random.default_rng(0).integers(0, 256, (1, places, *INPUT_SIZE), dtype=np.uint8)
-    program = torch.onnx.export(
-        module,
-        (torch.from_numpy(noise),),
-        input_names=["luma"],
-        output_names=["bytes", "features"],
-        dynamo=True,
-        verbose=False,
-    )
-    assert program is not None
-    program.save(path)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    found = session.run(["bytes"], {"luma": noise})[0]
-    with torch.inference_mode():
-        expected = module(torch.from_numpy(noise))[0].numpy()
+    module = BytesEstimator(network, recipe)
+    found, expected = save_onnx(module, noise, "luma", ["bytes", "features"], path)
     difference = float((np.abs(found - expected) / expected).max())
     if difference > TOLERANCE:
         raise RuntimeError(f"ONNX and torch differ by {difference:.1e} (relative), allowed are {TOLERANCE}")

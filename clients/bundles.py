@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 from pathlib import Path
 from typing import Protocol
 
@@ -43,16 +43,17 @@ def fetch_bundle(server: BundleServer, bundle: str, cache: Path) -> Bundle:
         (partial / MANIFEST).write_bytes(manifest)
         for name in _camera_files(manifest):
             (partial / name).write_bytes(server.bundle_file(name))
-        if Bundle.load(partial, for_camera=True).id != bundle:
+        fetched = Bundle.load(partial, for_camera=True)
+        if fetched.id != bundle:
             raise BundleError(f"the server changed its bundle while {bundle} was fetched: register again")
     _forget_oldest(cache)
-    return Bundle.load(folder, for_camera=True)
+    return Bundle(folder, fetched.manifest)
 
 
 def _camera_files(manifest: bytes) -> tuple[str, ...]:
     """Names of files to fetch. Raises `BundleError` for what would lie outside the bundle's folder."""
     try:
-        names = Manifest.model_validate(json.loads(manifest)).camera_files
+        names = Manifest.model_validate_json(manifest).camera_files
     except ValueError as error:
         raise BundleError(f"the server's bundle has no manifest that can be read: {error}") from error
     outside = [name for name in names if Path(name).name != name]
@@ -64,6 +65,4 @@ def _camera_files(manifest: bytes) -> tuple[str, ...]:
 def _forget_oldest(cache: Path) -> None:
     found = sorted(cache.glob(f"*/{MANIFEST}"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in found[KEPT:]:
-        for file in path.parent.iterdir():
-            file.unlink()
-        path.parent.rmdir()
+        shutil.rmtree(path.parent)

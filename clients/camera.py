@@ -217,18 +217,21 @@ class Camera:
 
     def _usual_policy(self, configurations: Sequence[Configuration]) -> Policy:
         """The learnt policy, where the server's bundle has one for such segments."""
-        form = self.source.format
+        form, wanted = self.source.format, ""
         try:
-            entry = self._bundle().manifest.policy
+            bundle = self._bundle()
         except RefusedByServer as refusal:
             if refusal.problem.status != 404:  # servers before this version hand out no bundle
                 raise
-            entry = None
-        if entry is None or entry.timing.seconds != form.seconds or form.fps > entry.timing.fps:
+        else:
+            entry = bundle.manifest.policy
+            if entry is not None and entry.timing.seconds == form.seconds and form.fps <= entry.timing.fps:
+                from clients.adapter import AdapterPolicy  # needs ONNX Runtime
+
+                return AdapterPolicy(bundle, configurations, self._explore)
             wanted = "" if entry is None else f" (it has one for {entry.timing})"
-            self._notify(f"no learnt policy for such segments{wanted}: all go at the best configuration")
-            return FixedPolicy(0)
-        return parse_policy("adapter", self._explore, self._bundle)(configurations)
+        self._notify(f"no learnt policy for such segments{wanted}: all go at the best configuration")
+        return FixedPolicy(0)
 
     def _number(self, frames: list[Frame]) -> CapturedSegment:
         with self._lock:

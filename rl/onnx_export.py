@@ -15,8 +15,7 @@ from torch import nn
 def save_onnx(
     module: nn.Module, example: NDArray[np.generic], name: str, outputs: list[str], path: Path
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Writes a module with one input; gives the first output for the example, as ONNX Runtime and as torch make
-    it."""
+    """Writes a module with one input; gives the first output for the example, ONNX Runtime's and torch's."""
     given = torch.from_numpy(example)
     program = torch.onnx.export(
         module.eval(),

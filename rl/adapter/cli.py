@@ -79,7 +79,7 @@ def train_policy(
     encoder: EncoderFolder = None,
     bundle: BundleFolder = DEFAULT_BUNDLE,
 ) -> None:
-    """Learns a policy from the drives for train; its margin is chosen on those for val."""
+    """Learns a policy from the drives for train and val; its margin is the recipe's."""
     from rich.console import Console
 
     from configs.bundle import Bundle

@@ -69,9 +69,8 @@ class Shown:
     """What encoders see of the rows of a replay."""
 
     softmaxes: Softmaxes
-    expectations: NDArray[np.float16] | None = (
-        None  # (segments, configurations, count), for those that need them
-    )
+    # (segments, configurations, count), for encoders that need them
+    expectations: NDArray[np.float16] | None = None
 
     def embedded(
         self, encoder: PerformanceEncoder, rows: Rows, made_by: Rows, mirror: bool = False
@@ -80,8 +79,7 @@ class Shown:
         if encoder.convolutions is None:
             assert encoder.expected is not None
             assert self.expectations is not None
-            embedding: Tensor = encoder.expected(_floats(self.expectations[rows, made_by]))
-            return embedding
+            return encoder.expected(_floats(self.expectations[rows, made_by]))  # type: ignore[no-any-return]
         seen = self.softmaxes.batch(rows.tolist(), made_by.tolist())
         return encoder(seen.flip(3) if mirror else seen)  # type: ignore[no-any-return]
 
@@ -122,22 +120,20 @@ def train_encoder(
 
 
 @torch.inference_mode()
-def of_every_row(
-    values: Callable[[Rows, Rows], Tensor],
-    segments: int,
+def embed_all(
+    encoder: PerformanceEncoder,
+    shown: Shown,
     configurations: int,
     path: Path,
     progress: Progress = lambda step, loss: None,
 ) -> NDArray[np.float16]:
-    """(segments, configurations, width) of what `values` gives for one row and configuration, (1, width).
-    Written to `path` and mapped from there; there whole or not at all."""
+    """(segments, configurations, 120), written to `path` and mapped from there; there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial.npy")
-    width = values(np.zeros(1, np.int64), np.zeros(1, np.int64)).shape[1]
-    shape = (segments, configurations, width)
+    shape = (len(shown.softmaxes), configurations, EMBEDDING)
     found = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
-    for row in range(segments):
-        each = [values(np.array([row]), np.array([one])) for one in range(configurations)]
+    for row in range(len(found)):
+        each = [shown.embedded(encoder, np.array([row]), np.array([one])) for one in range(configurations)]
         found[row] = torch.cat(each).numpy()
         progress(row, 0.0)
     found.flush()

@@ -114,7 +114,6 @@ class Played:
     plain: Choices
     by_margin: dict[float, Choices]
     margins: list[float]  # those chosen, one a fold, for methods that carry any
-    trained: bool = False
     audited: bool = False
 
     @classmethod
@@ -127,7 +126,6 @@ class Played:
         base = policy
         if isinstance(fitted, Trained):
             self.margins.append(fitted.margin)
-            self.trained = True
             self.audited = fitted.audited
             base = fitted.fitted(fold.judged)
         for margin, choices in self.by_margin.items():
@@ -160,7 +158,7 @@ def compare(
             notify(f"fold {number} of {len(folds)}: {name}")
             played[name].add(fold, method(fold.learn, fold.check), lags)
     for found in played.values():
-        if found.trained and all(fold.check is None for fold in folds):
+        if found.margins and all(fold.check is None for fold in folds):
             found.choose_margins(replay, folds)
     rows = np.sort(np.concatenate([fold.rows for fold in folds]))
     judged = replay.of(np.isin(np.arange(len(replay)), rows))
@@ -171,7 +169,7 @@ def _report(judged: Replay, played: Played, rows: NDArray[np.int64]) -> MethodRe
     results = Results.of(judged, played.plain[:, rows], PAIRS, played.audited)
     headline = results.at(HEADLINE)
     whole = figures_of(headline, judged.drives)
-    follows = ~np.isin(np.arange(len(judged)), judged.runs[:, 0])
+    follows = np.arange(len(judged)) > judged.run_starts
     after = figures_of(headline.of_segments(follows), judged.drives[follows]) if follows.any() else None
     curve = []
     for margin, choices in played.by_margin.items():

@@ -53,8 +53,7 @@ def play(
 
 def audit_costs(replay: Replay) -> Floats:
     """(segments,): what auditing a camera costs that is at this segment of its clip."""
-    begun = np.repeat(replay.runs[:, 0], replay.runs[:, 1] - replay.runs[:, 0])
-    due = (np.arange(len(replay)) - begun) % AUDIT_EVERY == 0
+    due = (np.arange(len(replay)) - replay.run_starts) % AUDIT_EVERY == 0
     return np.asarray(due * (replay.known.costs.max() / AUDIT_FRAMES))
 
 

@@ -129,8 +129,7 @@ class Cautious:
     margin: float
 
     def choose(self, cameras: Cameras) -> Rows:
-        raised = np.clip(cameras.seen.target + self.margin, 0.0, HIGHEST_TARGET)
-        return self.policy.choose(replace(cameras, seen=replace(cameras.seen, target=raised)))
+        return self.policy.choose(told_more(cameras, self.margin))
 
 
 @dataclass(frozen=True)
@@ -143,8 +142,13 @@ class Audited:
     policy: Policy
 
     def choose(self, cameras: Cameras) -> Rows:
-        told = np.clip(cameras.seen.target - cameras.correction, 0.0, HIGHEST_TARGET)
-        return self.policy.choose(replace(cameras, seen=replace(cameras.seen, target=told)))
+        return self.policy.choose(told_more(cameras, -cameras.correction))
+
+
+def told_more(cameras: Cameras, by: float | Floats) -> Cameras:
+    """The same cameras with targets that are higher by this."""
+    target = np.clip(cameras.seen.target + by, 0.0, HIGHEST_TARGET)
+    return replace(cameras, seen=replace(cameras.seen, target=target))
 
 
 def search(known: Known, cameras: Cameras) -> Choice:

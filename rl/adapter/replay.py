@@ -22,8 +22,8 @@ from configs.ladder import Ladder
 from configs.timing import TIMINGS, SegmentTiming
 from rl.profiles.choice import Known
 from rl.profiles.index import ClipIndex
-from rl.profiles.store import ProfileError, SizesOrigin, read_row, read_sizes, sizes_path
-from rl.profiles.store_outcomes import outcome_files, recorded_origin
+from rl.profiles.store import ProfileError, SizesOrigin, read_origin, read_row, read_sizes, sizes_path
+from rl.profiles.store_outcomes import OutcomesOrigin, outcome_files
 from serving.miou import Floats, Overlap, frame_miou
 
 Names = NDArray[np.str_]
@@ -72,6 +72,11 @@ class Replay:
         return np.stack([np.r_[0, cuts], np.r_[cuts, len(self)]], 1).astype(np.int64)
 
     @cached_property
+    def run_starts(self) -> NDArray[np.int64]:
+        """(segments,): the first row of the run that each segment is in."""
+        return np.repeat(self.runs[:, 0], self.runs[:, 1] - self.runs[:, 0])
+
+    @cached_property
     def run_ends(self) -> NDArray[np.int64]:
         """(segments,): the row after the last of the run that each segment is in."""
         lengths = self.runs[:, 1] - self.runs[:, 0]
@@ -118,7 +123,7 @@ def load_replay(
     Without an index every clip is a drive of its own. Raises `ProfileError`.
     """
     paths = outcome_files(folder, str(timing), bundle.family)
-    origin = recorded_origin(paths)
+    origin = read_origin(paths[0], OutcomesOrigin)
     if index is not None:
         paths = [path for path in paths if path.parent.name in index]
         if not paths:

@@ -16,8 +16,8 @@ from torch import Tensor
 from configs.bundle import Bundle
 from configs.timing import TIMINGS
 from rl.profiles.logits import restored, unpacked
-from rl.profiles.store import read_row
-from rl.profiles.store_outcomes import outcome_files, recorded_origin
+from rl.profiles.store import read_origin, read_row
+from rl.profiles.store_outcomes import OutcomesOrigin, outcome_files
 from serving.performance.network import encoder_input
 
 
@@ -31,7 +31,7 @@ class Softmaxes:
     def of(cls, profile: Path, bundle: Bundle, clips: Sequence[str]) -> Softmaxes:
         """Raises `ProfileError`."""
         found, wanted = outcome_files(profile, str(TIMINGS[0]), bundle.family), set(clips)
-        origin = recorded_origin(found)
+        origin = read_origin(found[0], OutcomesOrigin)
         return cls([read_row(path, origin) for path in found if path.parent.name in wanted])
 
     def __len__(self) -> int:

@@ -21,7 +21,7 @@ from rl.adapter.encoder import (
     EncoderRecipe,
     Shown,
     accuracy_errors,
-    of_every_row,
+    embed_all,
     predict_accuracies,
     train_accuracy_head,
     train_encoder,
@@ -165,9 +165,9 @@ def _train_encoder(
         )
     with segment_progress(console) as bar:
         embedding = bar.add_task("embeddings", total=len(replay))
-        found = of_every_row(
-            lambda rows, made_by: shown.embedded(encoder, rows, made_by),
-            len(replay),
+        found = embed_all(
+            encoder,
+            shown,
             len(replay.ladder),
             out / EMBEDDINGS,
             lambda row, loss: bar.update(embedding, completed=row + 1),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +68,7 @@ def stored_outcomes(
 ) -> Iterator[SegmentOutcomes]:
     """All segments of a timing that a family was recorded on, by clip and index. Raises `ProfileError`."""
     found = outcome_files(folder, timing, family)
-    origin = recorded_origin(found)
+    origin = read_origin(found[0], OutcomesOrigin)
     for path in found:
         yield read_outcomes(path, origin, with_logits)
 
@@ -85,12 +85,6 @@ def outcome_files(folder: Path, timing: str, family: str) -> list[Path]:
             "that they were made with"
         )
     return found
-
-
-def recorded_origin(files: Sequence[Path]) -> OutcomesOrigin:
-    """What the first of a family's files was made with; reading another with it refuses what differs.
-    Raises `ProfileError`."""
-    return read_origin(files[0], OutcomesOrigin)
 
 
 def _overlap_columns(prefix: str, counts: Overlap) -> Row:

@@ -15,7 +15,7 @@ from rl.adapter.encoder import (
     EncoderRecipe,
     Shown,
     accuracy_errors,
-    of_every_row,
+    embed_all,
     train_accuracy_head,
     train_encoder,
 )
@@ -41,11 +41,10 @@ def softmaxes(profile: Path, family: Bundle, bare_replay: Replay) -> Softmaxes:
     return Softmaxes.of(profile, family, sorted(set(bare_replay.clips)))
 
 
-def expected(softmaxes: Softmaxes, replay: Replay, path: Path) -> NDArray[np.float16]:
-    def values(rows: NDArray[np.int64], made_by: NDArray[np.int64]) -> torch.Tensor:
-        return expectations(softmaxes.batch(rows.tolist(), made_by.tolist()))
-
-    return of_every_row(values, len(replay), len(replay.ladder), path)
+def expected(softmaxes: Softmaxes, replay: Replay) -> NDArray[np.float16]:
+    every = range(len(replay.ladder))
+    rows = [[expectations(softmaxes.batch([row], [one]))[0] for one in every] for row in range(len(replay))]
+    return torch.stack([torch.stack(row) for row in rows]).half().numpy()
 
 
 def test_an_encoder_sees_the_softmax_of_a_row_and_a_configuration(softmaxes: Softmaxes) -> None:
@@ -57,10 +56,10 @@ def test_an_encoder_sees_the_softmax_of_a_row_and_a_configuration(softmaxes: Sof
 
 @pytest.mark.parametrize("convolutions", [True, False])
 def test_training_is_the_same_for_the_same_recipe(
-    softmaxes: Softmaxes, few: Replay, tmp_path: Path, convolutions: bool
+    softmaxes: Softmaxes, few: Replay, convolutions: bool
 ) -> None:
     recipe = RECIPE.model_copy(update={"convolutions": convolutions, "expectations": True})
-    shown = Shown(softmaxes, expected(softmaxes, few, tmp_path / "expectations.npy"))
+    shown = Shown(softmaxes, expected(softmaxes, few))
     first, second = (train_encoder(shown, few, np.arange(3), recipe) for _ in range(2))
     weights = [encoder.state_dict() for encoder in (first, second)]
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
@@ -71,9 +70,7 @@ def test_embeddings_are_mapped_back_to_the_segments_that_they_are_of(
 ) -> None:
     encoder = make_encoder(CLASSES)
     some = Softmaxes(softmaxes._tables[:3])
-    of_every_row(
-        lambda rows, made_by: Shown(some).embedded(encoder, rows, made_by), 3, 2, tmp_path / EMBEDDINGS
-    )
+    embed_all(encoder, Shown(some), 2, tmp_path / EMBEDDINGS)
     write_rows(tmp_path, few, family.family)
     np.save(tmp_path / PREDICTED, few.known.miou.astype(np.float16))
     np.save(tmp_path / ADVANTAGE, np.full(len(few.ladder), 0.05))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from configs.bundle import DEFAULT_BUNDLE
-from rl.arguments import BundleFolder, IndexFile, Timing, told_in_one_line
+from rl.arguments import BundleFolder, Data, IndexFile, Timing, told_in_one_line
 
 profile = typer.Typer(no_args_is_help=True, help="Records what every configuration makes of every segment.")
 PROGRAM = "penance-profile"
@@ -71,6 +71,19 @@ def generate_scenes(
 
     with told_in_one_line(PROGRAM):
         write_scenes(out, drives, seconds, fps, labels_every, seed, Console())
+
+
+@profile.command("camvid")
+def write_labelled_camvid(
+    data: Data,
+    out: Annotated[Path, typer.Option(file_okay=False, help="folder of the clip, its labels and clips.tsv")],
+) -> None:
+    """Makes CamVid's validation run a clip whose every frame has a true label."""
+    from rl.profiles.camvid import write_camvid
+
+    with told_in_one_line(PROGRAM):
+        found = write_camvid(data, out)
+    typer.echo(f"{found.clips[0].file} is listed in {out / 'clips.tsv'}, its labels lie in {out / 'labels'}")
 
 
 @profile.command("record")

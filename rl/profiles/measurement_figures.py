@@ -41,8 +41,10 @@ def draw_measurements(profile: Path, bundle: Bundle, folder: Path) -> list[Path]
         _efficiency(folder / "fig04-efficiency", measurements.bitrate_efficiency(recorded)),
         _lines(folder / "fig05-cost", measurements.cost_by_resolution(recorded), "cost"),
         _frame_types(folder / "fig08-frame-types", measurements.frame_types(sizes[timing])),
-        _confidence(folder / "fig11-confidence", confidence_and_accuracy(bundle.ladder, with_logits)),
+        _by_variant(folder / "fig11-confidence", confidence_and_accuracy(bundle.ladder, with_logits)),
     ]
+    if columns := measurements.truth_and_agreement(recorded):
+        paths.append(_by_variant(folder / "true-labels", columns))
     for period in measurements.PERIODS:
         columns = measurements.stale_profile_error(recorded, period)
         if len(columns["share"]):
@@ -109,19 +111,17 @@ def _frame_types(path: Path, columns: Columns) -> Path:
     return path.with_suffix(".png")
 
 
-def _confidence(path: Path, columns: Columns) -> Path:
+def _by_variant(path: Path, columns: Columns) -> Path:
+    """The last column against the one before it, a marker for each variant."""
+    across, up = list(columns)[-2:]
     with _drawn(path, columns) as axes:
         for variant in np.unique(columns["variant"].astype(int)):
             own = columns["variant"] == variant
             marker = MARKERS[variant % len(MARKERS)]
             axes.plot(
-                columns["confidence"][own],
-                columns["mIoU"][own],
-                marker,
-                markersize=2,
-                label=f"variant {variant}",
+                columns[across][own], columns[up][own], marker, markersize=2, label=f"variant {variant}"
             )
-        axes.set(xlabel="mean highest softmax of the last frame", ylabel="mIoU of that frame")
+        axes.set(xlabel=across, ylabel=up)
         axes.set_title(f"correlation {measurements.correlation(columns):.2f}")
         axes.legend()
     return path.with_suffix(".png")

@@ -16,7 +16,7 @@ from configs.ladder import Ladder
 from rl.profiles.logits import restored
 from rl.profiles.outcomes import SegmentOutcomes
 from rl.profiles.sizes import MOTION_BINS, SegmentSizes
-from serving.miou import Floats, frame_miou
+from serving.miou import Floats, frame_miou, segment_miou
 
 PERIODS = (5.0, 20.0)
 """Seconds for which one profiled frame must hold; the paper's clips allow 20, short ones do not."""
@@ -142,9 +142,25 @@ def confidence_and_accuracy(ladder: Ladder, outcomes: Iterable[SegmentOutcomes])
     return {"variant": variant.astype(int), "confidence": confidence, "mIoU": accuracy}
 
 
+def truth_and_agreement(recorded: Recorded) -> Columns:
+    """For each configuration, its mean mIoU against true labels and against the reference predictions, over
+    the segments that have labels; empty where none has."""
+    labelled = [segment for segment in recorded.outcomes if segment.truth is not None]
+    if not labelled:
+        return {}
+    truth = np.mean([segment_miou(segment.truth) for segment in labelled if segment.truth is not None], 0)
+    agreement = np.mean([segment.miou() for segment in labelled], 0)
+    return {
+        "variant": np.array([rung.variant for rung in recorded.ladder.configurations]),
+        "mIoU against the reference": agreement,
+        "mIoU against true labels": truth,
+    }
+
+
 def correlation(columns: Columns) -> float:
-    """Pearson's, of confidence and mIoU."""
-    pair = np.corrcoef(columns["confidence"].astype(float), columns["mIoU"].astype(float))
+    """Pearson's, of the last two columns."""
+    one, other = list(columns.values())[-2:]
+    pair = np.corrcoef(one.astype(float), other.astype(float))
     return float(pair[0, 1])
 
 

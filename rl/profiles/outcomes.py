@@ -7,7 +7,7 @@ there before anything is compared with them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -20,6 +20,7 @@ from clients.codec import CodecFlags, DecodeLimits, Image, decode_segment, encod
 from clients.protocol import SegmentFormat
 from configs.ladder import CompressionSetting, Ladder
 from rl.profiles.clips import ClipSegment
+from rl.profiles.labels import SegmentLabels
 from rl.profiles.logits import Quantised, quantise
 from rl.profiles.sizes import encode_all
 from serving.miou import LEAST_SHARE, Floats, LabelMap, Overlap, labelled_overlap, overlap, segment_miou
@@ -82,7 +83,7 @@ def segment_outcomes(
     frame_stride: int = 1,
     measured: Callable[[CompressionSetting], None] = lambda setting: None,
     bodies: Sequence[bytes] | None = None,
-    labels: Mapping[int, LabelMap] | None = None,
+    labels: SegmentLabels | None = None,
     reference: Network | None = None,
 ) -> SegmentOutcomes:
     """Measures every configuration; accuracy on every `frame_stride`-th frame, counted back from the last,
@@ -90,12 +91,12 @@ def segment_outcomes(
 
     networks: one a variant. `reference` is variant 0 in float32, which makes the reference predictions; None
     where the first of `networks` is that. `measured` is called after each compression setting. `bodies` are
-    what the settings encode to, where that is known already; `labels` are true ones by frame, full size.
+    what the settings encode to, where that is known already; `labels` are true ones.
     """
     bodies = encode_all(segment, ladder.settings, codec) if bodies is None else bodies
     seen = range((len(segment.frames) - 1) % frame_stride, len(segment.frames), frame_stride)
-    truths = [labels[number] for number in seen if number in labels] if labels else []
-    labelled = [place for place, number in enumerate(seen) if labels and number in labels]
+    known = labels.frames if labels else {}
+    labelled = [(place, known[number]) for place, number in enumerate(seen) if number in known]
     counts, true_counts, logits = [], [], []
     references: list[LabelMap] = []
     for setting, body in zip(ladder.settings, bodies, strict=True):
@@ -108,8 +109,9 @@ def segment_outcomes(
             counts.append([overlap(*pair, network.classes) for pair in zip(references, maps, strict=True)])
             true_counts.append(
                 [
-                    labelled_overlap(truth, maps[place], network.classes)
-                    for truth, place in zip(truths, labelled, strict=True)
+                    labelled_overlap(truth, labels.counts_as[maps[place]], network.classes)
+                    for place, truth in labelled
+                    if labels
                 ]
             )
             logits.append(last)
@@ -119,7 +121,7 @@ def segment_outcomes(
         segment.index,
         np.array([len(body) for body in bodies], np.int64),
         stacked(counts),
-        stacked(true_counts) if truths else None,
+        stacked(true_counts) if labelled else None,
         tuple(logits),
     )
 

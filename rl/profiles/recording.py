@@ -13,9 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from rich.console import Console
 
 from clients.errors import SourceError
@@ -25,12 +23,12 @@ from rl.processor import describe_processor
 from rl.profiles.clips import Clip, ClipSegment, open_clip, read_segments
 from rl.profiles.evaluation import load_networks
 from rl.profiles.index import ClipIndex
+from rl.profiles.labels import LabelFolder
 from rl.profiles.outcomes import segment_outcomes
 from rl.profiles.progress import segment_progress
 from rl.profiles.sizes import encode_all, segment_sizes
 from rl.profiles.store import SizesOrigin, read_row, sizes_path, write_sizes
 from rl.profiles.store_outcomes import OutcomesOrigin, outcomes_path, write_outcomes
-from serving.miou import LabelMap
 from serving.vss.family import load_variant
 from serving.vss.hardware import REFERENCE, Hardware, choose_hardware
 
@@ -47,7 +45,7 @@ class Recording:
     timing: SegmentTiming
     frame_stride: int
     outcomes: bool  # else sizes alone, for which no network runs
-    labels: Path | None = None  # folder of CLIP_MILLISECONDS.png: true class ids, full size or less
+    labels: Path | None = None  # folder of true labels (`rl.profiles.labels`)
     gpus: bool = False  # every actor takes one
 
     def origin(self, loaded: Bundle) -> OutcomesOrigin:
@@ -84,6 +82,8 @@ class SegmentRecorder:
         hardware = recording.hardware
         self._networks = load_networks(self._bundle, hardware) if recording.outcomes else []
         self._reference = load_variant(self._bundle, 0, threads, REFERENCE) if recording.outcomes else None
+        labels, classes = recording.labels, self._bundle.manifest.classes
+        self._labels = None if labels is None else LabelFolder.of(labels, classes)
         self._made_on = describe_processor()
 
     def __call__(self, task: dict[str, Any]) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class SegmentRecorder:
                 self._networks,
                 self._recording.frame_stride,
                 bodies=bodies,
-                labels=find_labels(self._recording.labels, segment),
+                labels=None if self._labels is None else self._labels.of_segment(segment),
                 reference=self._reference,
             )
             write_outcomes(path, self._outcomes, outcomes, self._made_on)
@@ -125,6 +125,8 @@ def record(recording: Recording, index: ClipIndex, segments: int | None, console
     `SourceError`, and `ProfileError` where what is there already was made with something else.
     """
     bundle = Bundle.load(recording.bundle)
+    if recording.labels is not None:
+        LabelFolder.of(recording.labels, bundle.manifest.classes)  # tells its faults before the work begins
     clips = [(clip.name, open_timed(Path(clip.file), recording.timing)) for clip in index.clips]
     usable = [(name, clip) for name, clip in clips if clip is not None]
     total = sum(len(clip.chosen[:segments]) for _, clip in usable)
@@ -165,20 +167,6 @@ def missing_runs(
             wanted.append(index)
     runs = [wanted[start : start + RUN] for start in range(0, len(wanted), RUN)]
     return [{"clip": name, "file": str(clip.path), "segments": run} for run in runs]
-
-
-def find_labels(folder: Path | None, segment: ClipSegment) -> dict[int, LabelMap]:
-    """True labels by frame: those whose time is a frame's, to the millisecond, at the segment's full size."""
-    if folder is None:
-        return {}
-    size = (segment.format.width, segment.format.height)
-    found = {}
-    for number, time in enumerate(segment.times):
-        path = folder / f"{segment.clip}_{round(time * 1000)}.png"
-        if path.exists():
-            with Image.open(path) as picture:
-                found[number] = np.asarray(picture.resize(size, Image.Resampling.NEAREST), np.uint8)
-    return found
 
 
 def _run(recording: Recording, tasks: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:

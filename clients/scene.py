@@ -30,7 +30,7 @@ from clients.surfaces import (
     Wall,
 )
 
-SPEED = 8.0  # m/s
+SPEED = 8.0  # m/s of the traffic, and of the camera unless it is told otherwise
 FARTHEST, NEAREST = 140.0, 3.0  # m at which sprites appear and vanish
 HAZE = np.array([196, 205, 212])
 _HAZE_PIXEL = 212 << 16 | 205 << 8 | 196
@@ -51,11 +51,12 @@ class Thing:
 
 
 class StreetScene:
-    """Frames of the street at any time; frames are (height, width, 3) RGB, label maps (height, width)."""
+    """Frames of the street at any time; frames are (height, width, 3) RGB, label maps (height, width). The
+    camera drives at `speed` m/s; at 0 it stands."""
 
-    def __init__(self, seed: int = 0, width: int = 1280, height: int = 720) -> None:
+    def __init__(self, seed: int = 0, width: int = 1280, height: int = 720, speed: float = SPEED) -> None:
         rng = np.random.default_rng(seed)
-        self._seed, self.width, self.height = seed, width, height
+        self._seed, self.width, self.height, self._speed = seed, width, height, speed
         view = View(width, height)
         self._focal, self._horizon, self._middle = view.focal, view.horizon, view.middle
         sky = scenery.sky_panorama(rng, self._horizon + 8, width)
@@ -83,7 +84,7 @@ class StreetScene:
         return self._finish(canvas, time), labels
 
     def _draw(self, time: float) -> Pixels:
-        driven = SPEED * time
+        driven = self._speed * time
         canvas = np.empty((self.height, self.width), np.uint32)
         drift = int(6 * time) % self.width
         canvas[: self._sky.shape[0]] = self._sky[:, drift : drift + self.width]

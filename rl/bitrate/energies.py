@@ -23,15 +23,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from clients.luma import BLANK
 
-SPATIAL_LAGS, TEMPORAL_LAGS, BLOCK_LAGS = (1, 2, 4, 8, 16), (1, 2, 4), (1, 2, 4)
+SPATIAL_LAGS, TEMPORAL_LAGS = (1, 2, 4, 8, 16), (1, 2)
 SPREAD_LAGS = (1, 4)
-SPATIAL_STEP, TEMPORAL_STEP = 4, 8
+STEP = 8
 """Every so many pixels of every so many rows."""
 FLOOR = 0.02
 """Grey levels added to every energy: below that nothing is coded."""
 KNEE = 6.0
 """Grey levels from which on a difference costs as its logarithm."""
-SHRINKS = ((4, 6), (2, 6), (2, 5))
+SHRINKS = ((6, 4), (3, 5))
 """By how much the picture shrinks each time, and the blocks' side then."""
 FLATNESS = 1.0
 """Squared grey levels of gradient below which a block is too flat to be told where it moved."""
@@ -43,7 +43,12 @@ class Energies(nn.Module):
 
     def forward(self, luma: Tensor, pictures: Sequence[Tensor] | None = None) -> Tensor:
         pictures = frames_of(luma) if pictures is None else pictures
-        return torch.stack([*_extent(luma), *_in_space(luma), *_in_time(luma), *_after_motion(pictures)], 1)
+        means = [*_extent(luma), *_in_space(luma), *_in_time(luma)]
+        change, left = _after_motion(pictures)
+        # All logarithms at once: many small operations cost runtimes more than what they compute.
+        energies = (torch.stack([*means, *change, *left], 1) + FLOOR).log()
+        seen, change_, left_ = energies.split([len(means), len(change), len(left)], 1)
+        return torch.cat([seen, change_, left_ - change_], 1)
 
 
 def frames_of(luma: Tensor) -> list[Tensor]:
@@ -53,51 +58,47 @@ def frames_of(luma: Tensor) -> list[Tensor]:
 
 def _extent(luma: Tensor) -> list[Tensor]:
     """How much of the input the video fills, and how many of the frames are new ones."""
-    seen = luma[:, 0, ::SPATIAL_STEP, ::SPATIAL_STEP] != BLANK
+    seen = luma[:, 0, ::STEP, ::STEP] != BLANK
     area = seen.any(1).float().mean(1) * seen.any(2).float().mean(1)
-    sampled = luma[:, :, ::TEMPORAL_STEP, ::TEMPORAL_STEP]
+    sampled = luma[:, :, ::STEP, ::STEP]
     fresh = (sampled[:, 1:] != sampled[:, :-1]).flatten(2).any(2).float().mean(1)
-    return [(area + FLOOR).log(), (fresh + FLOOR).log()]
+    return [area, fresh]
 
 
 def _in_space(luma: Tensor) -> list[Tensor]:
     """Of the first, the middle and the last frame."""
     places = luma.shape[1]
-    frames = luma[:, [0, places // 2, places - 1]]
+    frames = torch.cat([luma[:, at : at + 1] for at in (0, places // 2, places - 1)], 1)
     found = []
     for lag in SPATIAL_LAGS:
-        across, down = _apart(frames, lag, SPATIAL_STEP)
+        across, down = _apart(frames, lag)
         found += [_size(across), _size(down)]
         if lag in SPREAD_LAGS:
-            found.append(_spread(across) + _spread(down))
+            found += [_spread(across), _spread(down)]
     return found
 
 
 def _in_time(luma: Tensor) -> list[Tensor]:
     """From frame to frame: of each pixel, and of its difference from neighbours."""
-    sampled = luma[:, :, ::TEMPORAL_STEP, ::TEMPORAL_STEP].float()
+    sampled = luma[:, :, ::STEP, ::STEP].float()
     found = []
     for lag in (lag for lag in TEMPORAL_LAGS if lag < luma.shape[1]):
         change = sampled[:, lag:] - sampled[:, :-lag]
         found += [_size(change), _spread(change)]
-    by_frame = (sampled[:, 1:] - sampled[:, :-1]).abs().mean((2, 3))
-    found.append((by_frame + FLOOR).log().mean(1))
-    for lag in BLOCK_LAGS:
-        for difference in _apart(luma, lag, TEMPORAL_STEP):
-            found.append(_size(difference[:, 1:] - difference[:, :-1]))
-    return found
+    return found + [_size(detail[:, 1:] - detail[:, :-1]) for detail in _apart(luma, 1)]
 
 
-def _after_motion(pictures: Sequence[Tensor]) -> list[Tensor]:
-    """At each size of the picture: of the blocks' change, and which share of it no translation explains."""
-    found: list[Tensor] = []
+def _after_motion(pictures: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """At each size of the picture: of the blocks' change, and what no translation explains of it."""
+    change: list[Tensor] = []
+    left: list[Tensor] = []
     for shrink, block in SHRINKS:
         pictures = [_pooled(picture, shrink) for picture in pictures]
         picture = torch.cat(list(pictures), 1)
-        change, left = (energy.sqrt() for energy in _blocks(picture[:, :-1], picture[:, 1:], block))
-        found += [_size(change), _size(left) - _size(change)]
-        found += [_spread(change), _spread(left) - _spread(change)]
-    return found
+        energies = _blocks(picture[:, :-1], picture[:, 1:], block)
+        for found, energy in zip((change, left), energies, strict=True):
+            found += [_size(energy.sqrt()), _spread(energy.sqrt())]
+    return change, left
 
 
 def _blocks(before: Tensor, after: Tensor, block: int) -> tuple[Tensor, Tensor]:
@@ -107,7 +108,7 @@ def _blocks(before: Tensor, after: Tensor, block: int) -> tuple[Tensor, Tensor]:
     across = (both[:, :, 1:-1, 2:] - both[:, :, 1:-1, :-2]).flatten(0, 1)  # four times the gradient
     down = (both[:, :, 2:, 1:-1] - both[:, :, :-2, 1:-1]).flatten(0, 1)
     change = (after - before)[:, :, 1:-1, 1:-1].flatten(0, 1)
-    products = (across**2, down**2, across * down, across * change, down * change, change**2)
+    products = (across * across, down * down, across * down, across * change, down * change, change * change)
     xx, yy, xy, xt, yt, tt = (_pooled(product, block) for product in products)
     xx, yy, xy, xt, yt = xx / 16 + FLATNESS, yy / 16 + FLATNESS, xy / 16, xt / 4, yt / 4
     explained = (yy * xt**2 - 2 * xy * xt * yt + xx * yt**2) / (xx * yy - xy**2)
@@ -124,21 +125,21 @@ def _pooled(pictures: Tensor, size: int) -> Tensor:
     return added.reshape(*pictures.shape[:-2], rows, columns, size).mean(-1)
 
 
-def _apart(luma: Tensor, lag: int, step: int) -> tuple[Tensor, Tensor]:
+def _apart(luma: Tensor, lag: int) -> tuple[Tensor, Tensor]:
     """Differences between pixels `lag` columns, and `lag` rows apart, at a sample of places."""
-    here = luma[:, :, ::step, ::step].float()  # the same for all lags, so runtimes take it once
-    right, below = luma[:, :, ::step, lag::step].float(), luma[:, :, lag::step, ::step].float()
+    here = luma[:, :, ::STEP, ::STEP].float()  # the same for all lags, so runtimes take it once
+    right, below = luma[:, :, ::STEP, lag::STEP].float(), luma[:, :, lag::STEP, ::STEP].float()
     return right - here[..., : right.shape[3]], below - here[:, :, : below.shape[2]]
 
 
 def _size(difference: Tensor) -> Tensor:
-    """(N,)."""
-    return (difference.abs().mean((1, 2, 3)) + FLOOR).log()
+    """(N,) grey levels."""
+    return difference.abs().mean((1, 2, 3))
 
 
 def _spread(difference: Tensor) -> Tensor:
-    """(N,)."""
-    return ((difference.abs() / KNEE).log1p().mean((1, 2, 3)) + FLOOR / KNEE).log()
+    """(N,) grey levels, of which larger ones count less."""
+    return KNEE * (difference.abs() / KNEE).log1p().mean((1, 2, 3))
 
 
 class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -146,7 +147,7 @@ class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     up or pooled. Choosing, reshaping and converting numbers costs none."""
 
     FREE = frozenset(
-        {"alias", "cat", "clone", "detach", "index", "select", "slice", "stack", "unbind", "unsqueeze"}
+        {"alias", "cat", "clone", "detach", "select", "slice", "stack", "unbind", "unsqueeze"}
         | {"view", "_to_copy", "_unsafe_view"}
     )
 

@@ -39,11 +39,13 @@ class LikenessRow(Row):
 def likeness(
     real: SizedSegments, generated: SizedSegments, settings: Sequence[CompressionSetting]
 ) -> list[LikenessRow]:
-    """Percentiles of kilobytes at the best setting and of every setting's ratio to it, and the correlation of
-    sizes with those of the segments before. Raises `ValueError` where either has no segments that follow one
-    another."""
+    """Percentiles of bytes at the best setting, of their logarithms and of every setting's ratio to it, and
+    the correlation of sizes with those of the segments before. Raises `ValueError` where either has no
+    segments that follow one another."""
+    best, other = real.bytes[:, 0], generated.bytes[:, 0]
     pairs: list[tuple[str, Floats, Floats]] = [
-        ("kB at the best setting", real.bytes[:, 0] / 1e3, generated.bytes[:, 0] / 1e3)
+        ("kB at the best setting", best / 1e3, other / 1e3),
+        ("logarithm of its bytes", np.log(best), np.log(other)),
     ]
     for number, setting in enumerate(settings[1:], 1):
         first, second = (data.bytes[:, number] / data.bytes[:, 0] for data in (real, generated))

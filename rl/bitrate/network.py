@@ -79,14 +79,19 @@ class EstimatorNetwork(nn.Module):
         """What cameras run, frame by frame up to the first convolution: a frame fits a processor's cache, a
         segment does not, and passes over memory are what this costs."""
         pictures = frames_of(luma)
-        convolution = cast(nn.Conv2d, self.frames[0])
-        seen = zip(self._changes(pictures), convolution.weight, strict=True)
-        first = torch.cat([F.conv2d(frame, kernel[None], stride=2, padding=1) for frame, kernel in seen], 1)
-        features = self.hidden_of(self.pool(self.blocks(self.frames[1:](first))))
+        first = torch.cat([*map(_first_of, self._changes(pictures), *self._first_layer())], 1)
+        features = self.hidden_of(self.pool(self.blocks(first)))
         outputs = self.branches(features)
         if self.anchor is None:
             return outputs, features
         return outputs + self.anchor(self.energies(luma, pictures)), features
+
+    def _first_layer(self) -> tuple[Tensor, Tensor]:
+        """Kernels and biases of each place's convolution, the norm after it included: what serving knows."""
+        convolution, norm = cast(nn.Conv2d, self.frames[0]), cast(nn.BatchNorm2d, self.frames[1])
+        mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+        scale = norm.weight / (variance + norm.eps).sqrt()
+        return convolution.weight * scale[:, None, None, None], norm.bias - mean * scale
 
     def pooled(self, luma: Tensor) -> Tensor:
         """(N, second, 6, 10): what the convolutions see, by place."""
@@ -112,6 +117,11 @@ class EstimatorNetwork(nn.Module):
         if not self.architecture.differences:
             return [(picture - BLANK) / BLANK for picture in pictures]
         return [pictures[0] - BLANK, *(after - before for before, after in pairwise(pictures))]
+
+
+def _first_of(frame: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+    """(N, 1, 180, 320) from one frame (N, 1, 360, 640)."""
+    return F.relu6(F.conv2d(frame, kernel[None], bias[None], stride=2, padding=1))
 
 
 def make_network(recipe: BitrateRecipe, places: int, settings: int) -> EstimatorNetwork:

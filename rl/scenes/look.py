@@ -14,8 +14,10 @@ from PIL import Image, ImageFilter
 
 FRAME = (1280, 720)
 NATIVE_SIZES = ((640, 360), (848, 480), (960, 540), (1280, 720))
-"""Of published street clips; most are smaller than 720p."""
-NATIVE_SHARES = (0.5, 0.15, 0.15, 0.2)
+"""Of published street clips; many are smaller than 720p."""
+NATIVE_SHARES = (0.35, 0.1, 0.1, 0.45)
+STANDING = 0.4
+"""Share of cameras that do not move."""
 
 Picture = NDArray[np.uint8]  # (height, width, 3) RGB
 
@@ -35,23 +37,25 @@ class Look:
     blur: float  # pixels
     shake: float  # pixels, standard deviation of the slow part
     passing: float  # strength of clouds and shadows that pass
+    speed: float  # m/s of the camera; many stand on bridges and poles
 
 
 def draw_look(rng: np.random.Generator) -> Look:
     """A look as cameras have them: mostly day, sometimes dusk, fog or rain."""
-    dusk = rng.random() < 0.2
+    dusk, stands = rng.random() < 0.2, rng.random() < STANDING
     return Look(
         size=NATIVE_SIZES[int(rng.choice(len(NATIVE_SIZES), p=NATIVE_SHARES))],
-        qp=int(rng.integers(20, 31)),
+        qp=int(rng.integers(24, 31)),
         gain=float(rng.uniform(0.25, 0.55) if dusk else rng.uniform(0.8, 1.15)),
         warmth=float(rng.normal(0, 0.06)),
         fog=float(rng.uniform(0.2, 0.6) if rng.random() < 0.15 else rng.uniform(0, 0.08)),
         rain=float(rng.uniform(1, 6) if rng.random() < 0.15 else 0),
         read_noise=float(rng.uniform(0.5, 5) if dusk else rng.uniform(0.3, 2)),
         shot_noise=float(rng.uniform(0.5, 4)),
-        blur=float(rng.uniform(0.3, 1.6)),
-        shake=float(abs(rng.normal(0, 2.5))),
+        blur=float(rng.uniform(0.25, 1.2)),
+        shake=0.0 if stands else float(abs(rng.normal(0, 2.5))),
         passing=float(rng.uniform(0, 0.12)),
+        speed=0.0 if stands else float(rng.uniform(2, 16)),
     )
 
 

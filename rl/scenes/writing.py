@@ -60,7 +60,7 @@ def _drive(
     folder: Path, name: str, look: Look, seed: int, frames: int, fps: float, labels_every: int
 ) -> Iterator[Picture]:
     """Pictures (720, 1280, 3) of a drive; labels are written on the way."""
-    scene, camera = StreetScene(seed, *FRAME), CameraModel(look, seed)
+    scene, camera = StreetScene(seed, *FRAME, look.speed), CameraModel(look, seed)
     for number in range(frames):
         clean, labels = scene.labelled(number / fps)
         if labels_every and number % labels_every == 0:

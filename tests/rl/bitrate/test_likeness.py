@@ -28,7 +28,7 @@ def scaled(data: SizedSegments, *factors: float) -> SizedSegments:
 def test_the_same_segments_are_alike_in_everything(made_up: Make) -> None:
     data = made_up(3, 4)
     rows = likeness(data, data, SETTINGS)
-    assert len(rows) == 3 * 3 + 1
+    assert len(rows) == 4 * 3 + 1
     assert all(row.apart == 0 for row in rows)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 from rich.console import Console
 
+from clients.scene import StreetScene
 from clients.scenery import SKY
 from rl.profiles.index import read_index
 from rl.scenes.look import CameraModel, draw_look
@@ -22,6 +23,21 @@ def test_looks_differ_between_drives_and_noise_between_frames() -> None:
     camera = CameraModel(next(iter(looks)), 0)
     assert not np.array_equal(camera.picture(CLEAN, 0), camera.picture(CLEAN, 1))
     np.testing.assert_array_equal(camera.picture(CLEAN, 5), camera.picture(CLEAN, 5))
+
+
+def test_many_cameras_stand_still_and_see_the_same_street_again() -> None:
+    looks = [draw_look(np.random.default_rng(seed)) for seed in range(60)]
+    standing = [look for look in looks if look.speed == 0]
+    assert 10 < len(standing) < 40
+    assert all(look.shake == 0 for look in standing)
+    parked, driving = StreetScene(0, 320, 180, speed=0.0), StreetScene(0, 320, 180)
+    sky_and_houses = np.s_[:80]
+
+    def change(scene: StreetScene) -> float:
+        first, second = (scene.labelled(time)[1][sky_and_houses] for time in (0.0, 1.0))
+        return float((first != second).mean())
+
+    assert change(parked) < 0.3 * change(driving)
 
 
 def test_labels_shake_with_the_picture() -> None:

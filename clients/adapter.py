@@ -62,7 +62,10 @@ class AdapterPolicy:
     def choose(self, observation: Observation) -> Choice:
         """The likeliest configuration, or one that is drawn; without a bandwidth the dense variant at the
         smallest setting."""
-        estimate = self._estimate(observation)
+        return self.decide(observation, self.estimate(observation))
+
+    def decide(self, observation: Observation, estimate: SizeEstimate) -> Choice:
+        """The same, where the segment's bytes have been estimated already."""
         if observation.bandwidth is None:
             smallest = int(estimate.bytes.argmin())
             return Choice(smallest * self._variants, estimated_bytes=float(estimate.bytes[smallest]))
@@ -72,7 +75,8 @@ class AdapterPolicy:
         seen = pack_seen(estimate.bytes, estimate.features)
         return Choice(chosen, probability, seen, float(estimate.bytes[chosen // self._variants]))
 
-    def _estimate(self, observation: Observation) -> SizeEstimate:
+    def estimate(self, observation: Observation) -> SizeEstimate:
+        """Bytes of the segment to come, corrected by what the one before came to. Once for each segment."""
         if observation.last_bytes is not None and observation.last_configuration is not None:
             self._estimator.observe(observation.last_configuration // self._variants, observation.last_bytes)
         return self._estimator.estimate(observation.frames)

@@ -9,13 +9,12 @@ import typer
 
 from configs.bundle import BUNDLES_DIRECTORY, DEFAULT_BUNDLE
 from rl.adapter.cli import add_adapter, evaluate_adapter, train_encoder, train_policy
-from rl.arguments import BundleFolder, Data, IndexFile, ProfileFolder, RecipeFile, told_in_one_line
+from rl.arguments import BundleFolder, Data, IndexFile, JsonFile, ProfileFolder, RecipeFile, told_in_one_line
 from rl.bitrate.cli import (
     add_bitrate_estimators,
     compare_generated_scenes,
     evaluate_bitrate_estimator,
     evaluate_bitrate_folds,
-    evaluate_camera_overhead,
     train_bitrate_estimator,
 )
 
@@ -215,11 +214,26 @@ def draw_the_papers_measurements(
         typer.echo(path)
 
 
+@evaluate.command("overhead")
+def measure_what_runs_on_the_camera(bundle: BundleFolder = DEFAULT_BUNDLE, json: JsonFile = None) -> None:
+    """Table 2: FLOPs and run time, with one thread, of what runs on the camera."""
+    from pydantic import TypeAdapter
+    from rich.console import Console
+
+    from configs.bundle import Bundle
+    from rl.overhead import OverheadRow, measure_overhead, overhead_table
+
+    with told_in_one_line("penance-evaluate"):
+        rows = measure_overhead(Bundle.load(bundle))
+    Console().print(overhead_table(rows))
+    if json is not None:
+        json.write_bytes(TypeAdapter(list[OverheadRow]).dump_json(rows, indent=1) + b"\n")
+
+
 train.command("bitrate")(train_bitrate_estimator)
 train.command("add-bitrate")(add_bitrate_estimators)
 evaluate.command("bitrate")(evaluate_bitrate_estimator)
 evaluate.command("bitrate-folds")(evaluate_bitrate_folds)
-evaluate.command("overhead")(evaluate_camera_overhead)
 evaluate.command("likeness")(compare_generated_scenes)
 train.command("encoder")(train_encoder)
 train.command("adapter")(train_policy)

@@ -162,24 +162,3 @@ def compare_generated_scenes(
     Console().print(likeness_table(rows))
     if json is not None:
         json.write_bytes(TypeAdapter(list[LikenessRow]).dump_json(rows, indent=1) + b"\n")
-
-
-def evaluate_camera_overhead(
-    bundle: BundleFolder = DEFAULT_BUNDLE,
-    json: JsonFile = None,
-) -> None:
-    """Table 2: FLOPs and run time, with one thread, of what runs on the camera."""
-    from pydantic import TypeAdapter
-    from rich.console import Console
-
-    from configs.bundle import Bundle
-    from rl.bitrate.overhead import OverheadRow, measure_overhead, overhead_table
-
-    with told_in_one_line(EVALUATE):
-        loaded = Bundle.load(bundle)
-        if not loaded.manifest.estimators:
-            raise ValueError(f"{loaded.id} has no bitrate estimator: train one with penance-train bitrate")
-        rows = [measure_overhead(loaded, entry.timing) for entry in loaded.manifest.estimators]
-    Console().print(overhead_table(rows))
-    if json is not None:
-        json.write_bytes(TypeAdapter(list[OverheadRow]).dump_json(rows, indent=1) + b"\n")

@@ -43,12 +43,12 @@ class Energies(nn.Module):
 
     def forward(self, luma: Tensor, pictures: Sequence[Tensor] | None = None) -> Tensor:
         pictures = frames_of(luma) if pictures is None else pictures
-        means = [*_extent(luma), *_in_space(luma), *_in_time(luma)]
+        seen = [*_extent(luma), *_in_space(luma), *_in_time(luma)]
         change, left = _after_motion(pictures)
         # All logarithms at once: many small operations cost runtimes more than what they compute.
-        energies = (torch.stack([*means, *change, *left], 1) + FLOOR).log()
-        seen, change_, left_ = energies.split([len(means), len(change), len(left)], 1)
-        return torch.cat([seen, change_, left_ - change_], 1)
+        energies = (torch.stack([*seen, *change, *left], 1) + FLOOR).log()
+        measured, unexplained = energies[:, : -len(left)], energies[:, -len(left) :]
+        return torch.cat([measured, unexplained - measured[:, -len(change) :]], 1)
 
 
 def frames_of(luma: Tensor) -> list[Tensor]:

@@ -19,11 +19,12 @@ from clients.transitions import unpack_seen
 from configs.bundle import Bundle, BundleError
 from configs.timing import TIMINGS
 from rl.adapter.export import add_policy
-from rl.adapter.network import NEVER, ActorNetwork, AdapterArchitecture
+from rl.adapter.network import NEVER, ActorNetwork, AdapterArchitecture, count_adapter_flops
 from rl.adapter.runs import TrainedPolicy, save_policy
 from rl.bitrate.commands import train_bitrate
 from rl.bitrate.export import add_to_bundle
 from rl.bitrate.recipe import BitrateRecipe, EstimatorArchitecture, Passes
+from rl.overhead import measure_overhead
 from rl.profiles.index import ClipIndex
 
 HIDDEN = 4
@@ -73,6 +74,15 @@ def shipped(equipped: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundl
 def save(folder: Path, about: TrainedPolicy, bundle: Bundle) -> None:
     layout = StateLayout(bundle.ladder.configurations, about.embedding, about.features)
     save_policy(folder, ActorNetwork(layout, about.architecture, len(bundle.ladder)), about)
+
+
+def test_table_2_counts_the_adapter_and_times_a_whole_decision(shipped: Bundle) -> None:
+    layout = StateLayout(shipped.ladder.configurations, 0, HIDDEN)
+    network = ActorNetwork(layout, ABOUT.architecture, len(shipped.ladder))
+    estimator, adapter, decision = measure_overhead(shipped)
+    assert adapter.mflops == pytest.approx(count_adapter_flops([network], layout.width) / 1e6, rel=0.01)
+    assert decision.mflops == pytest.approx(estimator.mflops + adapter.mflops)
+    assert adapter.milliseconds < decision.milliseconds
 
 
 def frames() -> list[np.ndarray]:

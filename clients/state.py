@@ -78,12 +78,12 @@ class StateLayout:
         constraints = np.stack([seen.target, seen.bandwidth], 1)
         shares = np.log(seen.bytes / budget[:, None])
         ages = np.eye(OLDEST + 1)[np.minimum(seen.age, OLDEST)]
-        previous = np.concatenate([self._described[seen.made_by], ages], 1)
+        previous = np.concatenate([self.described[seen.made_by], ages], 1)
         parts = (constraints, shares, seen.embedding, previous, seen.features)
         return np.concatenate(parts, 1, dtype=np.float32)
 
     @cached_property
-    def _described(self) -> Floats:
+    def described(self) -> Floats:
         """(configurations + 1, scales + QPs + variants): one-hot each; the last row, NONE, is all zeros."""
         rows = [
             np.concatenate(

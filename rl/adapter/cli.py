@@ -72,22 +72,54 @@ def train_encoder(
 
 
 def train_policy(
-    profile: ProfileFolder,
-    index: IndexFile,
-    recipe: RecipeFile,
     out: Annotated[Path, typer.Option(file_okay=False, help="folder of checkpoints, curves and the policy")],
+    profile: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="folder that penance-profile recorded")
+    ] = None,
+    index: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="TSV of penance-profile index")
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="YAML file of the recipe")
+    ] = None,
     encoder: EncoderFolder = None,
+    from_live: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="lines of GET /v1/transitions; goes on from --policy"),
+    ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="of --from-live: the folder of what cameras ran"),
+    ] = None,
+    failure: Annotated[
+        float, typer.Option(min=0.001, max=0.5, help="of --from-live: share that may be below target")
+    ] = 0.04,
     bundle: BundleFolder = DEFAULT_BUNDLE,
 ) -> None:
-    """Learns a policy from the drives for train and val; its margin is the recipe's."""
+    """Learns a policy from a profile's drives for train and val, with the recipe's margin; or goes on with a
+    trained one from what live cameras chose."""
     from rich.console import Console
 
     from configs.bundle import Bundle
     from rl.adapter.recipe import load_adapter_recipe
-    from rl.adapter.training import train_adapter
+    from rl.adapter.training import train_adapter, train_from_live
     from rl.profiles.index import read_index
 
     console = Console()
+    if from_live is not None:
+        if policy is None or profile or index or recipe or encoder:
+            raise typer.BadParameter("--from-live takes --policy, and neither profile nor recipe")
+        with told_in_one_line(TRAIN):
+            fit = train_from_live(from_live, policy, Bundle.load(bundle), out, failure, console)
+        console.print(
+            f"{fit.segments} segments, {fit.audits} audited, {fit.explored:.0%} explored; accuracies of "
+            f"others are told with a mean error of {fit.error:.3f}\n"
+            f"expected to fail: {fit.failure_before:.1%} before, {fit.failure_after:.1%} now; cost "
+            f"{fit.cost_before:.3f} before, {fit.cost_after:.3f} now; the policy lies in {out}"
+        )
+        return
+    if profile is None or index is None or recipe is None:
+        raise typer.BadParameter("give --profile, --index and --recipe, or --from-live and --policy")
     with told_in_one_line(TRAIN):
         about = train_adapter(
             profile,

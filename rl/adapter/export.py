@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from clients.state import StateLayout
 from configs.bundle import MANIFEST, Bundle, BundleError, replaced_directory, write_manifest
 from configs.manifest import Manifest, PolicyEntry
 from configs.timing import TIMINGS
 from rl.adapter.network import ActorNetwork
-from rl.adapter.runs import POLICY, WEIGHTS, TrainedPolicy
+from rl.adapter.runs import load_for_bundle
 from rl.adapter.training import ENCODER, HEAD
 from rl.onnx_export import save_onnx
 
@@ -41,12 +39,7 @@ def add_policy(policy: Path, encoder: Path | None, directory: Path) -> Manifest:
     without which no camera knows the state.
     """
     bundle = Bundle.load(directory)
-    about = TrainedPolicy.model_validate_json((policy / POLICY).read_text(encoding="utf-8"))
-    if about.family != bundle.family:
-        raise BundleError(
-            f"{policy} was learnt from outcomes of {about.family}, {bundle.id} has {bundle.family}: record "
-            "its profile and train a policy on it"
-        )
+    actor, about, layout = load_for_bundle(policy, bundle)
     if not about.features or TIMINGS[0] not in {entry.timing for entry in bundle.manifest.estimators}:
         raise BundleError(
             f"a camera needs a bitrate estimator: put one for {TIMINGS[0]} into the bundle with "
@@ -54,9 +47,6 @@ def add_policy(policy: Path, encoder: Path | None, directory: Path) -> Manifest:
         )
     if about.embedding and encoder is None:
         raise BundleError(f"{policy} learnt from the embeddings of {about.encoder}: give that encoder")
-    layout = StateLayout(bundle.ladder.configurations, about.embedding, about.features, about.seconds)
-    actor = ActorNetwork(layout, about.architecture, len(bundle.ladder))
-    actor.load_state_dict(torch.load(policy / WEIGHTS, weights_only=True))
     entry = PolicyEntry(
         timing=TIMINGS[0],
         model=MODEL,

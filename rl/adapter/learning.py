@@ -72,15 +72,11 @@ class Learner:
         self._descend("full information", aims.steps, loss, progress)
 
     def _priced(self, outcomes: Segments, logits: Tensor) -> Floats:
-        """-(cost + price x failed); the price follows how often the policy fails where it need not."""
+        """At a price that goes on from the step before."""
         failed = (outcomes.deficit > 0) | (outcomes.overuse > 0)
-        feasible = ~failed.all(1)
-        expected = (logits.detach().softmax(1).numpy() * failed).sum(1)
-        excess = (
-            float(expected[feasible].mean()) - self.recipe.full_information.failure if feasible.any() else 0.0
-        )
-        self._price = float(np.clip(self._price + PRICE_RATE * excess, 0.0, HIGHEST_PRICE))
-        return -(outcomes.cost + self._price * failed)
+        aim = self.recipe.full_information.failure
+        earned, self._price = priced(outcomes.cost, failed.astype(np.float64), logits, aim, self._price)
+        return earned
 
     def _descend(
         self,
@@ -110,6 +106,16 @@ class Learner:
     def _sample(self, logits: Tensor) -> Rows:
         drawn: Rows = torch.multinomial(logits.softmax(1), 1, generator=self._generator)[:, 0].numpy()
         return drawn
+
+
+def priced(cost: Floats, failing: Floats, logits: Tensor, aim: float, price: float) -> tuple[Floats, float]:
+    """-(cost + price x failing) of (cameras, configurations), and the price, which follows how often the
+    policy fails where it need not. failing: probabilities."""
+    feasible = failing.min(1) < 0.5
+    expected = (logits.detach().softmax(1).numpy() * failing).sum(1)
+    excess = float(expected[feasible].mean()) - aim if feasible.any() else 0.0
+    price = float(np.clip(price + PRICE_RATE * excess, 0.0, HIGHEST_PRICE))
+    return -(cost + price * failing), price
 
 
 def expectation(logits: Tensor, earned: Tensor, entropy: float) -> Tensor:

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from clients.state import StateLayout
+from configs.bundle import Bundle, BundleError
 from configs.faults import describe_faults
 from rl.adapter.network import ActorNetwork, AdapterArchitecture
 from rl.adapter.replay import Replay
@@ -74,23 +76,44 @@ def save_policy(folder: Path, actor: ActorNetwork, about: TrainedPolicy) -> None
     (folder / POLICY).write_text(about.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
+def load_for_bundle(folder: Path, bundle: Bundle) -> tuple[ActorNetwork, TrainedPolicy, StateLayout]:
+    """A policy with the layout of its state on the bundle's ladder. Raises `BundleError` where it was learnt
+    for another family, and `ProfileError`."""
+    about = _about(folder)
+    if about.family != bundle.family:
+        raise BundleError(
+            f"{folder} was learnt from outcomes of {about.family}, {bundle.id} has {bundle.family}: record "
+            "its profile and train a policy on it"
+        )
+    layout = StateLayout(bundle.ladder.configurations, about.embedding, about.features, about.seconds)
+    return _actor(folder, about, layout, len(bundle.ladder)), about, layout
+
+
 def load_policy(folder: Path, replay: Replay) -> tuple[ActorNetwork, TrainedPolicy]:
     """A policy for this profile's state. Raises `ProfileError`."""
-    try:
-        about = TrainedPolicy.model_validate_json((folder / POLICY).read_text(encoding="utf-8"))
-    except ValidationError as error:
-        raise ProfileError(f"{folder / POLICY} is damaged: {describe_faults(error)}") from error
-    except OSError as error:
-        raise ProfileError(f"{folder} holds no policy: train one with penance-train adapter") from error
+    about = _about(folder)
     found = (replay.embeddings.shape[2], replay.features.shape[1])
     if found != (about.embedding, about.features):
         raise ProfileError(
             f"{folder} was learnt on {about.embedding} embedding values and {about.features} features, the "
             f"profile has {found[0]} and {found[1]}: train it again"
         )
-    actor = ActorNetwork(replay.layout, about.architecture, len(replay.ladder))
+    return _actor(folder, about, replay.layout, len(replay.ladder)), about
+
+
+def _about(folder: Path) -> TrainedPolicy:
+    try:
+        return TrainedPolicy.model_validate_json((folder / POLICY).read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise ProfileError(f"{folder / POLICY} is damaged: {describe_faults(error)}") from error
+    except OSError as error:
+        raise ProfileError(f"{folder} holds no policy: train one with penance-train adapter") from error
+
+
+def _actor(folder: Path, about: TrainedPolicy, layout: StateLayout, configurations: int) -> ActorNetwork:
+    actor = ActorNetwork(layout, about.architecture, configurations)
     actor.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True))
-    return actor.eval(), about
+    return actor.eval()
 
 
 def _rows(replay: Replay) -> Sequence[list[object]]:

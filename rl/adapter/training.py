@@ -29,6 +29,8 @@ from rl.adapter.encoder import (
 from rl.adapter.evaluation import PAIRS, unfamiliar_groups
 from rl.adapter.familiarity import advantages
 from rl.adapter.learning import Progress
+from rl.adapter.live import STEPS, LiveFit, learn_from_live
+from rl.adapter.logged import live_segments, read_transitions
 from rl.adapter.methods import learnt_actor
 from rl.adapter.recipe import AdapterRecipe
 from rl.adapter.replay import Replay, load_replay
@@ -38,6 +40,7 @@ from rl.adapter.runs import (
     PREDICTED,
     TrainedPolicy,
     fold_folder,
+    load_for_bundle,
     save_policy,
     with_embeddings_of,
     write_rows,
@@ -82,6 +85,27 @@ def train_adapter(
     )
     save_policy(out, actor, about)
     return about
+
+
+def train_from_live(
+    lines: Path, policy: Path, bundle: Bundle, out: Path, failure: float, console: Console
+) -> LiveFit:
+    """A trained policy that goes on from what its cameras logged, written to `out`.
+    Raises `BundleError`, `ProfileError` and `ValueError`."""
+    actor, about, layout = load_for_bundle(policy, bundle)
+    segments = live_segments(read_transitions(lines), layout, about.margin)
+    with segment_progress(console, "steps") as bar:
+        task = bar.add_task("live", total=STEPS)
+        fit = learn_from_live(
+            actor,
+            segments,
+            layout,
+            np.array(bundle.costs),
+            failure,
+            progress=lambda phase, step, figures: bar.update(task, completed=step + 1),
+        )
+    save_policy(out, actor, about.model_copy(update={"recipe": f"{about.recipe}, live"}))
+    return fit
 
 
 def train_encoders(

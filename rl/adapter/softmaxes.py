@@ -8,16 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
 
 from configs.bundle import Bundle
 from configs.timing import TIMINGS
-from rl.profiles.logits import restored, unpacked
+from rl.profiles.logits import restored
 from rl.profiles.store import read_origin, read_row
-from rl.profiles.store_outcomes import OutcomesOrigin, outcome_files
+from rl.profiles.store_outcomes import OutcomesOrigin, logits_of, outcome_files
 from serving.performance.network import encoder_input
 
 
@@ -48,7 +47,4 @@ class Softmaxes:
 
     def logits(self, row: int, configuration: int) -> Tensor:
         """(1, classes, h, w) float32 at the network's own stride, the highest of each pixel being 0."""
-        table = self._tables[row]
-        body = table["logits"][0][configuration].as_py()
-        shape = tuple(table["logit_shapes"][0][configuration].as_py())
-        return torch.from_numpy(restored(np.array(unpacked(body, shape))))[None]
+        return torch.from_numpy(restored(logits_of(self._tables[row], configuration)))[None]

@@ -34,15 +34,18 @@ def softmax_error(logits: NDArray[np.floating]) -> float:
 
 
 def packed(steps: Quantised) -> bytes:
-    """Compressed."""
-    body: bytes = pa.compress(np.ascontiguousarray(steps), codec=COMPRESSION, asbytes=True)
+    """Compressed: what a pixel differs from its neighbours above and to the left, modulo 256, takes two
+    thirds of what the steps themselves take."""
+    gradients = np.diff(np.diff(steps, axis=1, prepend=np.uint8(0)), axis=2, prepend=np.uint8(0))
+    body: bytes = pa.compress(np.ascontiguousarray(gradients), codec=COMPRESSION, asbytes=True)
     return body
 
 
 def unpacked(body: bytes, shape: tuple[int, int, int]) -> Quantised:
     """What `packed` was given."""
     raw = pa.decompress(body, decompressed_size=int(np.prod(shape)), codec=COMPRESSION)
-    return np.frombuffer(raw, np.uint8).reshape(shape)
+    gradients = np.frombuffer(raw, np.uint8).reshape(shape)
+    return gradients.cumsum(2, dtype=np.uint8).cumsum(1, dtype=np.uint8)
 
 
 def _softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:

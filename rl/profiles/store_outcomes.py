@@ -14,6 +14,8 @@ from rl.profiles.outcomes import SegmentOutcomes
 from rl.profiles.store import ProfileError, Row, read_origin, read_row, write_row
 from serving.miou import Overlap, segment_miou
 
+GRADIENTS = "logit_gradients"
+
 
 class OutcomesOrigin(BaseModel):
     """What outcomes depend on."""
@@ -37,7 +39,7 @@ def write_outcomes(path: Path, origin: OutcomesOrigin, outcomes: SegmentOutcomes
         "bytes": pa.array([outcomes.bytes], pa.list_(pa.int64())),
         "miou": pa.array([outcomes.miou()], pa.list_(pa.float64())),
         **_overlap_columns("", outcomes.overlap),
-        "logits": pa.array([[packed(steps) for steps in outcomes.logits]], pa.list_(pa.binary())),
+        GRADIENTS: pa.array([[packed(steps) for steps in outcomes.logits]], pa.list_(pa.binary())),
         "logit_shapes": pa.array([[list(steps.shape) for steps in outcomes.logits]]),
     }
     if outcomes.truth is not None:
@@ -46,13 +48,20 @@ def write_outcomes(path: Path, origin: OutcomesOrigin, outcomes: SegmentOutcomes
     write_row(path, origin, row, made_on)
 
 
+def logits_of(table: pa.Table, configuration: int) -> Quantised:
+    """The last frame's of one configuration; the others stay on disk. Raises `ProfileError`."""
+    if GRADIENTS not in table.column_names:
+        raise ProfileError("the profile packs logits as an older version did: record it again")
+    body, shape = (table[name][0][configuration].as_py() for name in (GRADIENTS, "logit_shapes"))
+    return unpacked(body, tuple(shape))
+
+
 def read_outcomes(path: Path, origin: OutcomesOrigin, with_logits: bool = False) -> SegmentOutcomes:
     """One segment's outcomes; logits, which are most of it, only where asked for. Raises `ProfileError`."""
     table = read_row(path, origin)
     logits: tuple[Quantised, ...] = ()
     if with_logits:
-        bodies, shapes = table["logits"][0].as_py(), table["logit_shapes"][0].as_py()
-        logits = tuple(unpacked(body, tuple(shape)) for body, shape in zip(bodies, shapes, strict=True))
+        logits = tuple(logits_of(table, number) for number in range(len(table["miou"][0])))
     return SegmentOutcomes(
         clip=table["clip"][0].as_py(),
         index=table["index"][0].as_py(),

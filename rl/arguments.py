@@ -9,9 +9,12 @@ from typing import Annotated
 
 import typer
 
+import configs
+
 TRAIN, EVALUATE = "penance-train", "penance-evaluate"
 """The programs, as `told_in_one_line` names them."""
 
+RECIPES = Path(configs.__file__).with_name("recipes")
 RecipeFile = Annotated[Path, typer.Option(exists=True, dir_okay=False, help="YAML file of the recipe")]
 Data = Annotated[
     Path, typer.Option(envvar="PENANCE_DATA", exists=True, file_okay=False, help="folder of data")

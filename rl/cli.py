@@ -9,7 +9,16 @@ import typer
 
 from configs.bundle import BUNDLES_DIRECTORY, DEFAULT_BUNDLE
 from rl.adapter.cli import add_adapter, evaluate_adapter, train_encoder, train_policy
-from rl.arguments import BundleFolder, Data, IndexFile, JsonFile, ProfileFolder, RecipeFile, told_in_one_line
+from rl.arguments import (
+    RECIPES,
+    BundleFolder,
+    Data,
+    IndexFile,
+    JsonFile,
+    ProfileFolder,
+    RecipeFile,
+    told_in_one_line,
+)
 from rl.bitrate.cli import (
     add_bitrate_estimators,
     compare_generated_scenes,
@@ -170,18 +179,30 @@ def evaluate_segmentation_family(
 def rebuild_what_follows_from_a_family(
     index: IndexFile,
     profile: Annotated[Path, typer.Option(file_okay=False, help="folder of the profile; what fits stays")],
-    estimators: Annotated[Path, typer.Option(file_okay=False, help="folder of the estimators")],
-    recipe: RecipeFile,
+    out: Annotated[Path, typer.Option(file_okay=False, help="folder of what is trained")],
+    bitrate: Annotated[
+        Path, typer.Option(exists=True, dir_okay=False, help="recipe of the estimators")
+    ] = RECIPES / "bitrate.yaml",
+    encoder: Annotated[
+        Path, typer.Option(exists=True, dir_okay=False, help="recipe of the performance encoder")
+    ] = RECIPES / "encoder" / "encoder.yaml",
+    adapter: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="recipe of the policy")] = RECIPES
+    / "adapter"
+    / "adapter.yaml",
     bundle: BundleFolder = DEFAULT_BUNDLE,
     frame_stride: Annotated[int, typer.Option(min=1, help="accuracy on every k-th frame of a segment")] = 5,
     timing: Annotated[list[str] | None, typer.Option(help="timings, by default the paper's three")] = None,
+    segments: Annotated[int | None, typer.Option(min=1, help="at most this many of each clip")] = None,
 ) -> None:
-    """After a change of bundle: records its profile, trains its estimators and puts them into it."""
+    """After a change of the bundle's networks: records its profile, trains estimators, performance encoder
+    and policy, and puts them into it."""
     from rich.console import Console
 
     from configs.timing import TIMINGS, SegmentTiming
+    from rl.adapter.encoder import load_encoder_recipe
+    from rl.adapter.recipe import load_adapter_recipe
     from rl.bitrate.recipe import load_bitrate_recipe
-    from rl.chain import rebuild_chain
+    from rl.chain import ChainRecipes, rebuild_chain
     from rl.profiles.index import read_index
 
     with told_in_one_line("penance-train"):
@@ -189,13 +210,16 @@ def rebuild_what_follows_from_a_family(
             bundle.resolve(),
             read_index(index),
             profile.resolve(),
-            estimators,
-            load_bitrate_recipe(recipe),
+            out,
+            ChainRecipes(
+                load_bitrate_recipe(bitrate), load_encoder_recipe(encoder), load_adapter_recipe(adapter)
+            ),
             frame_stride,
             [SegmentTiming.parse(text) for text in timing] if timing else TIMINGS,
+            segments,
             Console(),
         )
-    typer.echo(f"bundle {manifest.id} in {bundle} has its estimators")
+    typer.echo(f"bundle {manifest.id} in {bundle} has estimators, encoder and policy")
 
 
 @evaluate.command("measurements")

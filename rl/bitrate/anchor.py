@@ -36,7 +36,7 @@ class Anchor:
 def energies_of(data: SizedSegments) -> Floats:
     """(segments, energies)."""
     measure = Energies()
-    rows = [measure(torch.from_numpy(data.luma(index))[None]) for index in range(len(data))]
+    rows = [measure(data.picture(index)) for index in range(len(data))]
     return np.asarray(torch.cat(rows).double().numpy())
 
 

@@ -49,6 +49,10 @@ class SizedSegments:
         """(places, 360, 640)."""
         return fill_places(self.segments[index].luma, self.places)
 
+    def picture(self, index: int) -> Tensor:
+        """(1, places, 360, 640) uint8, of its own: torch wants no memory that it may not write to."""
+        return torch.from_numpy(self.luma(index).copy())[None]
+
     def of_drives(self, drives: Collection[str], chosen: bool = True) -> SizedSegments:
         """Only the segments of these drives, or of all others."""
         return self._at([i for i, drive in enumerate(self.drives) if (drive in drives) == chosen])

@@ -72,7 +72,7 @@ def loss_of(outputs: Tensor, targets: Tensor, recipe: BitrateRecipe) -> Tensor:
 @torch.inference_mode()
 def see(network: EstimatorNetwork, data: SizedSegments, recipe: BitrateRecipe) -> Seen:
     """What the network says of segments."""
-    rows = [network(torch.from_numpy(data.luma(index))[None])[0] for index in range(len(data))]
+    rows = [network(data.picture(index))[0] for index in range(len(data))]
     return Seen(bytes_of(torch.cat(rows), recipe).double().numpy(), data.change())
 
 
@@ -138,9 +138,7 @@ def _train_head(
 ) -> None:
     """Both FC layers and branches on what the pool gives for whole frames."""
     with torch.no_grad():
-        pooled = torch.cat(
-            [network.pooled(torch.from_numpy(data.luma(index))[None]) for index in range(len(data))]
-        )
+        pooled = torch.cat([network.pooled(data.picture(index)) for index in range(len(data))])
     head = nn.ModuleList([network.hidden, network.base, network.ratios])
     optimizer = torch.optim.AdamW(head.parameters(), weight_decay=recipe.weight_decay)
     for epoch in range(recipe.head_epochs):

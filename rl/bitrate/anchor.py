@@ -19,6 +19,9 @@ from rl.bitrate.data import SizedSegments, grouped_folds
 from rl.bitrate.energies import Energies
 
 FOLDS = 8
+LEAST_DEVIATION = 0.05
+"""Of an energy's logarithms. One that never changes where it was learnt (video that always fills the input)
+says nothing elsewhere, however far it is from that there."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def fit_anchor(energies: Floats, wanted: Floats, drives: Sequence[str], ridge: f
 
     wanted: (segments, settings) outputs. ridge: the penalty, as a share of the segments' own weight.
     """
-    mean, scale = energies.mean(0), energies.std(0) + 1e-6
+    mean, scale = energies.mean(0), np.maximum(energies.std(0), LEAST_DEVIATION)
     inputs = np.concatenate([np.ones((len(energies), 1)), (energies - mean) / scale], 1)
     precise = np.eye(len(energies))
     for drive in np.unique(drives):

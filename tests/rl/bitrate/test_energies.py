@@ -67,6 +67,15 @@ def test_an_anchor_finds_the_line_and_is_not_asked_of_its_own_drives() -> None:
     assert (wanted - outside)[odd].mean() > 4.5  # an offset that other drives do not show
 
 
+def test_what_never_changed_says_nothing_where_it_is_another() -> None:
+    rng = np.random.default_rng(0)
+    energies = rng.normal(size=(60, 2)) * [1.0, 1e-4]
+    drives = [f"drive{number // 6}" for number in range(60)]
+    wanted = energies[:, :1] + 0.1 * rng.normal(size=(60, 1))
+    anchor = fit_anchor(energies, wanted, drives, 0.01)
+    assert abs(anchor(np.array([[0.5, 1.0]]))[0, 0] - 0.5) < 0.2
+
+
 def test_a_long_drive_does_not_outvote_many_short_ones() -> None:
     rng = np.random.default_rng(0)
     drives = ["long"] * 100 + [f"short{number}" for number in range(20)]

@@ -32,7 +32,7 @@ ASIDE = 4
 
 @dataclass(frozen=True)
 class LiveFit:
-    """How well accuracies follow from configuration and embedding on segments kept aside."""
+    """What was learnt from, how good the regression is on segments kept aside, and what it expects."""
 
     segments: int
     audits: int

@@ -75,7 +75,7 @@ def live_segments(
             predicted = predicted_miou(line)
             if line.seq not in found and predicted is None:
                 continue
-            rows.append((line, embeddings.get(line.feedback) if line.feedback is not None else None))
+            rows.append((line, _source(line, embeddings)))
             accuracy.append(found.get(line.seq, (predicted or 0.0) + shift))
             audited += line.seq in found
     if len(rows) < LEAST:
@@ -93,6 +93,12 @@ def live_segments(
         accuracy=np.clip(accuracy, 0.0, 1.0),
         audits=audited,
     )
+
+
+def _source(line: Transition, embeddings: dict[int, Transition]) -> Transition | None:
+    """The segment whose embedding the policy went by; None where it had none that was fresh enough."""
+    source = None if line.feedback is None else embeddings.get(line.feedback)
+    return None if source is None or line.seq - source.seq > STALE else source
 
 
 def predicted_miou(line: Transition) -> float | None:
@@ -123,8 +129,12 @@ def _states(
                 f"segment {line.seq} of {line.camera} was estimated with {len(seen)} features, the policy "
                 f"knows {layout.widths['features']}: give the policy that these cameras ran"
             )
-        known = source is not None and line.seq - source.seq <= STALE
-        embedding = unpack_embedding(source.embedding)[:width] if source is not None and known else blank
+        if line.configuration >= len(layout.described) - 1:
+            raise ValueError(
+                f"segment {line.seq} of {line.camera} was sent at configuration {line.configuration}, which is "
+                "not on the bundle's ladder: give the bundle that these cameras ran"
+            )
+        embedding = blank if source is None else unpack_embedding(source.embedding)[:width]
         if len(embedding) != width:
             raise ValueError(
                 f"segment {line.seq} of {line.camera} went by {len(embedding)} embedding values, the policy "
@@ -133,8 +143,8 @@ def _states(
         sizes.append(estimated)
         features.append(seen)
         embeddings.append(embedding)
-        made_by.append(source.configuration if source is not None and known else NONE)
-        age.append(line.seq - source.seq if source is not None and known else 0)
+        made_by.append(NONE if source is None else source.configuration)
+        age.append(0 if source is None else line.seq - source.seq)
     return SeenStates(
         target=np.clip([line.target + margin for line, _ in rows], 0.0, HIGHEST_TARGET),
         bandwidth=np.array([line.bandwidth for line, _ in rows]),

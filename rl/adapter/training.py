@@ -90,8 +90,8 @@ def train_adapter(
 def train_from_live(
     lines: Path, policy: Path, bundle: Bundle, out: Path, failure: float, console: Console
 ) -> LiveFit:
-    """A trained policy that goes on from what its cameras logged, written to `out`.
-    Raises `BundleError`, `ProfileError` and `ValueError`."""
+    """A trained policy that goes on from what its cameras logged, written to `out`. Raises `BundleError`,
+    `ProfileError` and `ValueError`."""
     actor, about, layout = load_for_bundle(policy, bundle)
     segments = live_segments(read_transitions(lines), layout, about.margin)
     with segment_progress(console, "steps") as bar:

@@ -131,8 +131,8 @@ def _states(
             )
         if line.configuration >= len(layout.described) - 1:
             raise ValueError(
-                f"segment {line.seq} of {line.camera} was sent at configuration {line.configuration}, which is "
-                "not on the bundle's ladder: give the bundle that these cameras ran"
+                f"segment {line.seq} of {line.camera} was sent at configuration {line.configuration}, which "
+                "is not on the bundle's ladder: give the bundle that these cameras ran"
             )
         embedding = blank if source is None else unpack_embedding(source.embedding)[:width]
         if len(embedding) != width:

@@ -82,7 +82,7 @@ def add_to_bundle(folder: Path, directory: Path) -> Manifest:
             shutil.copyfile(path.with_name(MODEL), partial / entry.model)
             shutil.copyfile(path, partial / entry.calibration)
             entries.append(entry)
-        return write_manifest(partial, _fields(bundle, entries))
+        return write_manifest(partial, _fields(bundle, sorted(entries, key=lambda entry: str(entry.timing))))
 
 
 def _fields(bundle: Bundle, entries: list[EstimatorEntry]) -> dict[str, Any]:

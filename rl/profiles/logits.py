@@ -1,7 +1,7 @@
 """The last frame's logits in 8 bits: what the performance encoder sees, small enough to keep for all 90.
 
 Only differences between classes matter to a softmax, so each pixel's logits are stored below its highest one,
-down to `RANGE`. Interpolating afterwards changes nothing of that: the highest one is taken from all alike.
+down to `DEEPEST`. Interpolating afterwards changes nothing of that: the highest one is taken from all alike.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-RANGE = 12.75
-"""20 steps a unit; what lies further below has a probability under 3e-6."""
+STEPS, DEEPEST = 20, 9.0
+"""Steps a unit, and how far below the highest logit they go: what lies further down has a probability of at
+most 1.2e-4, and takes twice the place for it."""
 COMPRESSION = "zstd"
 
 Quantised = NDArray[np.uint8]  # (classes, rows, columns): steps below the pixel's highest logit
@@ -20,12 +21,12 @@ Quantised = NDArray[np.uint8]  # (classes, rows, columns): steps below the pixel
 def quantise(logits: NDArray[np.floating]) -> Quantised:
     """(classes, rows, columns) logits in steps of a twentieth."""
     below = logits.max(0, keepdims=True).astype(np.float32) - logits.astype(np.float32)
-    return np.asarray(np.rint(np.minimum(below, RANGE) * (255 / RANGE)), np.uint8)
+    return np.asarray(np.rint(np.minimum(below, DEEPEST) * STEPS), np.uint8)
 
 
 def restored(steps: Quantised) -> NDArray[np.float32]:
     """Logits whose highest is 0 at every pixel."""
-    return np.asarray(steps.astype(np.float32) * np.float32(-RANGE / 255))
+    return np.asarray(steps.astype(np.float32) * np.float32(-1 / STEPS))
 
 
 def softmax_error(logits: NDArray[np.floating]) -> float:

@@ -86,7 +86,7 @@ def _lines(path: Path, columns: Columns, label: str) -> Path:
             axes.plot(x, y, marker=marker, markersize=3, linewidth=1, label=title)
         axes.set(xlabel=name, ylabel=label)
         if len(others) > 1:
-            axes.legend(ncols=1 + len(others) // 7, fontsize=7)
+            axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=7)
     return path.with_suffix(".png")
 
 
@@ -107,7 +107,7 @@ def _frame_types(path: Path, columns: Columns) -> Path:
             axes.bar(columns["position"], share, bottom=below, label=kind, hatch=hatch)
             below += share
         axes.set(xlabel="position of the frame, as shown", ylabel="share of segments")
-        axes.legend(ncols=3)
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return path.with_suffix(".png")
 
 

@@ -53,14 +53,14 @@ def rebuild_chain(
 
     Raises `BundleError`, `ProfileError`, `SourceError` and `ValueError`.
     """
-    out = runs / Bundle.load(directory).family
+    bundle = Bundle.load(directory)
+    out = runs / bundle.family
     for timing in timings:
         console.print(f"profile, {timing}")
         recording = Recording(directory, profile, timing, frame_stride, outcomes=timing == TIMINGS[0])
         record(recording, index, segments, console)
     for timing in timings:
         console.print(f"bitrate estimator, {timing}")
-        bundle = Bundle.load(directory)
         train_bitrate(profile, index, bundle, timing, recipes.bitrate, out / "bitrate", console)
     add_to_bundle(out / "bitrate", directory)
     console.print("performance encoder and policy")

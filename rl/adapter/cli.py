@@ -28,6 +28,9 @@ OptionalIndex = Annotated[
 Stride = Annotated[int, typer.Option(min=1, help="of --clips: accuracy on every k-th frame")]
 
 
+OptionalProfile = Annotated[
+    Path | None, typer.Option(exists=True, file_okay=False, help="folder that penance-profile recorded")
+]
 EncoderFolder = Annotated[
     Path | None, typer.Option(exists=True, file_okay=False, help="folder that penance-train encoder wrote")
 ]
@@ -73,9 +76,7 @@ def train_encoder(
 
 def train_policy(
     out: Annotated[Path, typer.Option(file_okay=False, help="folder of checkpoints, curves and the policy")],
-    profile: Annotated[
-        Path | None, typer.Option(exists=True, file_okay=False, help="folder that penance-profile recorded")
-    ] = None,
+    profile: OptionalProfile = None,
     index: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="TSV of penance-profile index")
     ] = None,
@@ -150,9 +151,7 @@ def add_adapter(
 
 def evaluate_adapter(
     out: Annotated[Path, typer.Option(file_okay=False, help="folder of the report, index.html")],
-    profile: Annotated[
-        Path | None, typer.Option(exists=True, file_okay=False, help="folder that penance-profile recorded")
-    ] = None,
+    profile: OptionalProfile = None,
     clips: Annotated[
         Path | None,
         typer.Option(exists=True, file_okay=False, help="any folder of videos, whose profile goes to OUT"),

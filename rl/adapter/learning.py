@@ -92,10 +92,7 @@ class Learner:
             outcomes = self.fleet.outcomes()
             logits = self.actor(torch.from_numpy(self.fleet.replay.layout.encode(cameras.seen)))
             value = loss(logits, cameras, outcomes)
-            optimizer.zero_grad(set_to_none=True)
-            value.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(self.actor.parameters(), 1.0)
-            optimizer.step()
+            descend(optimizer, value)
             schedule.step()
             choices = self._sample(logits.detach())
             progress(phase, step, {"loss": float(value.detach()), **figures(outcomes, choices)})
@@ -106,6 +103,14 @@ class Learner:
     def _sample(self, logits: Tensor) -> Rows:
         drawn: Rows = torch.multinomial(logits.softmax(1), 1, generator=self._generator)[:, 0].numpy()
         return drawn
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step down a loss, no longer than 1."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 1.0)
+    optimizer.step()
 
 
 def priced(cost: Floats, failing: Floats, logits: Tensor, aim: float, price: float) -> tuple[Floats, float]:

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from clients.state import StateLayout
-from rl.adapter.learning import PRICE, Progress, expectation, priced, untold
+from rl.adapter.learning import PRICE, Progress, descend, expectation, priced, untold
 from rl.adapter.logged import LiveSegments
 from rl.adapter.network import ActorNetwork
 from serving.miou import Floats
@@ -50,7 +50,7 @@ class LiveAccuracy:
     def __init__(self, segments: LiveSegments, layout: StateLayout, chosen: NDArray[np.bool_]) -> None:
         """Fits to the `chosen` ones of the segments."""
         self._described = layout.described
-        inputs = self._inputs(segments, segments.choices)[chosen]
+        inputs = self._inputs(segments)[chosen]
         weights = 1 / segments.probabilities[chosen]
         weights = np.minimum(weights, HEAVIEST * np.median(weights))
         weights /= weights.mean()
@@ -63,19 +63,22 @@ class LiveAccuracy:
 
     def of_choices(self, segments: LiveSegments) -> Floats:
         """(n,) of what was chosen."""
-        return self._mean + self._inputs(segments, segments.choices) @ self._weight
+        return self._mean + self._inputs(segments) @ self._weight
 
     def of_all(self, segments: LiveSegments) -> Floats:
         """(n, configurations)."""
-        every = range(len(self._described) - 1)  # the last row stands for none
-        columns = [self._inputs(segments, np.full(len(segments), rung)) @ self._weight for rung in every]
-        return self._mean + np.stack(columns, 1)
+        described = self._described[:-1]  # the last row stands for none
+        rungs, scenes = np.split(self._weight, [described.shape[1]])
+        return np.asarray(self._mean + (_scenes(segments) @ scenes)[:, None] + (described @ rungs)[None])
 
-    def _inputs(self, segments: LiveSegments, configurations: NDArray[np.int64]) -> Floats:
-        known = (segments.seen.age > 0)[:, None]
-        return np.concatenate(
-            [self._described[configurations], segments.seen.embedding, known], 1, dtype=np.float64
-        )
+    def _inputs(self, segments: LiveSegments) -> Floats:
+        """(n, inputs): what was chosen, then what was known of the scene."""
+        return np.concatenate([self._described[segments.choices], _scenes(segments)], 1)
+
+
+def _scenes(segments: LiveSegments) -> Floats:
+    """(n, embedding + 1): the embedding, and whether there was one."""
+    return np.concatenate([segments.seen.embedding, (segments.seen.age > 0)[:, None]], 1, dtype=np.float64)
 
 
 def learn_from_live(
@@ -105,10 +108,7 @@ def learn_from_live(
         logits = actor(states[batch])
         earned, price = priced(costs[None], failing[batch.numpy()], logits, failure, price)
         loss = -expectation(logits, torch.from_numpy(earned).float(), ENTROPY)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(actor.parameters(), 1.0)
-        optimizer.step()
+        descend(optimizer, loss)
         progress("live", step, {"loss": float(loss.detach())})
     after, every = _likeliest(actor, states), np.arange(len(segments))
     return LiveFit(

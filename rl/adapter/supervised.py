@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from configs.bundle import Bundle
 from configs.timing import TIMINGS
 from rl.adapter.environment import begin_episodes
 from rl.adapter.fleet import Fleet
-from rl.adapter.learning import Progress, byte_margins, example_states, untold
+from rl.adapter.learning import Progress, byte_margins, descend, example_states, untold
 from rl.adapter.learnt import FirstFrameNetwork, Supervised
 from rl.adapter.network import PartsNetwork
 from rl.adapter.policies import Optimal
@@ -47,7 +46,7 @@ def fit_supervised(
         states = torch.from_numpy(learn.layout.encode(cameras.seen))
         wanted = torch.from_numpy(learn.known.miou[cameras.rows]).float()
         loss = ((predictor(states).sigmoid() - wanted) ** 2).mean()
-        _descend(optimizer, loss)
+        descend(optimizer, loss)
         schedule.step()
         progress("supervised", step, {"loss": float(loss.detach())})
         strays = fleet.rng.random(recipe.cameras) < RANDOM_SHARE
@@ -81,15 +80,8 @@ def predict_from_first_frames(
         for batch in np.array_split(rng.permutation(len(frames)), max(1, len(frames) // FRAME_BATCH)):
             shown = torch.from_numpy(frames[batch])[:, None]
             shown = shown.flip(3) if rng.random() < 0.5 else shown
-            _descend(optimizer, ((network(shown).sigmoid() - wanted[batch]) ** 2).mean())
+            descend(optimizer, ((network(shown).sigmoid() - wanted[batch]) ** 2).mean())
     network.eval()
     with torch.inference_mode():
         found = [network(torch.from_numpy(frame)[None, None]).sigmoid()[0] for frame in judged]
     return torch.stack(found).double().numpy()
-
-
-def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 1.0)
-    optimizer.step()

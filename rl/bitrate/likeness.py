@@ -42,13 +42,14 @@ def likeness(
     """Percentiles of bytes at the best setting, of their logarithms and of every setting's ratio to it, and
     the correlation of sizes with those of the segments before. Raises `ValueError` where either has no
     segments that follow one another."""
-    best, other = real.bytes[:, 0], generated.bytes[:, 0]
+    sizes = [data.bytes for data in (real, generated)]
+    best, other = (each[:, 0] for each in sizes)
     pairs: list[tuple[str, Floats, Floats]] = [
         ("kB at the best setting", best / 1e3, other / 1e3),
         ("logarithm of its bytes", np.log(best), np.log(other)),
     ]
     for number, setting in enumerate(settings[1:], 1):
-        first, second = (data.bytes[:, number] / data.bytes[:, 0] for data in (real, generated))
+        first, second = (each[:, number] / each[:, 0] for each in sizes)
         pairs.append((f"ratio at {setting.scale:g} / {setting.qp}", first, second))
     rows = [
         LikenessRow(

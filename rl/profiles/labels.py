@@ -32,6 +32,9 @@ class SegmentLabels:
     counts_as: NDArray[np.uint8]  # (classes,) the class that each one counts as
 
 
+UNLABELLED = SegmentLabels({}, np.arange(256, dtype=np.uint8))
+
+
 @dataclass(frozen=True)
 class LabelFolder:
     """Labels of many clips."""

@@ -20,7 +20,7 @@ from clients.codec import CodecFlags, DecodeLimits, Image, decode_segment, encod
 from clients.protocol import SegmentFormat
 from configs.ladder import CompressionSetting, Ladder
 from rl.profiles.clips import ClipSegment
-from rl.profiles.labels import SegmentLabels
+from rl.profiles.labels import UNLABELLED, SegmentLabels
 from rl.profiles.logits import Quantised, quantise
 from rl.profiles.sizes import encode_all
 from serving.miou import LEAST_SHARE, Floats, LabelMap, Overlap, labelled_overlap, overlap, segment_miou
@@ -83,7 +83,7 @@ def segment_outcomes(
     frame_stride: int = 1,
     measured: Callable[[CompressionSetting], None] = lambda setting: None,
     bodies: Sequence[bytes] | None = None,
-    labels: SegmentLabels | None = None,
+    labels: SegmentLabels = UNLABELLED,
     reference: Network | None = None,
 ) -> SegmentOutcomes:
     """Measures every configuration; accuracy on every `frame_stride`-th frame, counted back from the last,
@@ -95,7 +95,7 @@ def segment_outcomes(
     """
     bodies = encode_all(segment, ladder.settings, codec) if bodies is None else bodies
     seen = range((len(segment.frames) - 1) % frame_stride, len(segment.frames), frame_stride)
-    known = labels.frames if labels else {}
+    known = labels.frames
     labelled = [(place, known[number]) for place, number in enumerate(seen) if number in known]
     counts, true_counts, logits = [], [], []
     references: list[LabelMap] = []
@@ -111,7 +111,6 @@ def segment_outcomes(
                 [
                     labelled_overlap(truth, labels.counts_as[maps[place]], network.classes)
                     for place, truth in labelled
-                    if labels
                 ]
             )
             logits.append(last)

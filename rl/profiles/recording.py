@@ -23,7 +23,7 @@ from rl.processor import describe_processor
 from rl.profiles.clips import Clip, ClipSegment, open_clip, read_segments
 from rl.profiles.evaluation import load_networks
 from rl.profiles.index import ClipIndex
-from rl.profiles.labels import LabelFolder
+from rl.profiles.labels import UNLABELLED, LabelFolder
 from rl.profiles.outcomes import segment_outcomes
 from rl.profiles.progress import segment_progress
 from rl.profiles.sizes import encode_all, segment_sizes
@@ -112,7 +112,7 @@ class SegmentRecorder:
                 self._networks,
                 self._recording.frame_stride,
                 bodies=bodies,
-                labels=None if self._labels is None else self._labels.of_segment(segment),
+                labels=UNLABELLED if self._labels is None else self._labels.of_segment(segment),
                 reference=self._reference,
             )
             write_outcomes(path, self._outcomes, outcomes, self._made_on)

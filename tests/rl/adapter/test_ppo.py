@@ -11,9 +11,10 @@ import torch
 import configs
 from rl.adapter.learning import make_actor
 from rl.adapter.learnt import Adapter
-from rl.adapter.methods import learnt_actor
+from rl.adapter.methods import MARGINS, learnt_actor
+from rl.adapter.network import ActorNetwork
 from rl.adapter.play import Pair, Results, play
-from rl.adapter.policies import Cautious
+from rl.adapter.policies import Cautious, Policy, Static
 from rl.adapter.ppo import improve
 from rl.adapter.recipe import AdapterRecipe, load_adapter_recipe
 from rl.adapter.replay import Replay
@@ -28,25 +29,42 @@ def estimated(replay: Replay) -> Replay:
     return with_estimates(replay, error=0.03)
 
 
+def results(replay: Replay, policy: Policy) -> Results:
+    return Results.of(replay, play(replay, policy, PAIRS), PAIRS)
+
+
+def played(replay: Replay, actor: ActorNetwork, margin: float) -> Results:
+    return results(replay, Cautious(Adapter(replay, actor), margin))
+
+
+def fails_least(replay: Replay) -> int:
+    """One configuration for all pairs; of equals the cheapest."""
+    failures = sum(replay.known.fails(pair.target, pair.bandwidth).mean(0) for pair in PAIRS)
+    return int(np.lexsort((replay.known.costs, failures))[0])
+
+
 @pytest.fixture
 def smoke() -> AdapterRecipe:
     return load_adapter_recipe(SMOKE)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_smoke_recipe_beats_the_best_static_configuration(
     estimated: Replay, smoke: AdapterRecipe, seed: int, tmp_path: Path
 ) -> None:
+    """With the margin at which it fails as rarely on val as the best static configuration does."""
     learn, check, test = (of_split(estimated, split) for split in ("train", "val", "test"))
-    recipe = smoke.model_copy(update={"seed": seed})
-    actor, margin = learnt_actor(learn, check, recipe, PAIRS, tmp_path)
-    ours = Results.of(test, play(test, Cautious(Adapter(test, actor), margin), PAIRS), PAIRS)
-    failures = sum(test.known.fails(pair.target, pair.bandwidth).mean(0) for pair in PAIRS) / len(PAIRS)
-    best = int(np.argmin(failures))
-    assert ours.failed.mean() <= failures[best]
-    assert ours.cost.mean() < test.known.costs[best]
+    actor, _ = learnt_actor(learn, None, smoke.model_copy(update={"seed": seed}), PAIRS, tmp_path)
+    best = fails_least(check)
+    margin = min(
+        margin
+        for margin in MARGINS
+        if played(check, actor, margin).failed.mean() <= results(check, Static(best)).failed.mean()
+    )
+    ours, static = played(test, actor, margin), results(test, Static(best))
+    assert ours.failed.mean() <= static.failed.mean()
+    assert ours.cost.mean() < static.cost.mean()
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from rl.adapter.fleet import RANDOM_LAGS, Fleet, Lags, Rows
+from rl.adapter.long_lived import SAVE_EVERY, LongLived
 from rl.adapter.price import PRICE, moved
 from rl.adapter.replay import Replay
 from serving.miou import Floats
@@ -48,40 +49,43 @@ class PenanceVectorEnv(VectorEnv[State, Rows, NDArray[Any]]):
         xi: Xi = "violations",
         lags: Lags = RANDOM_LAGS,
         failure: float | None = None,
+        long_lived: LongLived | None = None,
     ) -> None:
         self.num_envs = num_envs
         self.xi, self._failure, self._price = xi, failure, PRICE
+        self._long_lived, self._steps = long_lived, 0
         self.fleet = Fleet(replay, num_envs, np.random.default_rng(), lags)
         width = replay.layout.width + AVERAGES
         self.single_observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (width,), np.float32)
         self.single_action_space = gymnasium.spaces.Discrete(len(replay.ladder))
         self.observation_space = gymnasium.vector.utils.batch_space(self.single_observation_space, num_envs)
         self.action_space = gymnasium.vector.utils.batch_space(self.single_action_space, num_envs)
-        self._over = np.ones(num_envs, np.bool_)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[State, dict[str, Any]]:
-        """New episodes everywhere."""
+        """New episodes everywhere; cameras that outlive their runner go on with theirs."""
         if seed is not None:
             self.fleet.rng = np.random.default_rng(seed)
-        begin_episodes(self.fleet, np.ones(self.num_envs, np.bool_))
-        self._over = np.zeros(self.num_envs, np.bool_)
+        if self._long_lived is None or not self._long_lived.restore(self.fleet):
+            begin_episodes(self.fleet, np.ones(self.num_envs, np.bool_))
         return self._observe(), {}
 
     def step(self, actions: Rows) -> tuple[State, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Ends are truncations: the camera would have gone on."""
-        fresh = self._over
+        fresh = self.fleet.over
         outcomes = self.fleet.outcomes()
         choices = np.asarray(actions, np.int64)
         earned = self._earned(outcomes)[np.arange(self.num_envs), choices]
         self._move_price(outcomes, choices, ~fresh)
-        over = self.fleet.choose(choices, outcomes) & ~fresh
+        self.fleet.choose(choices, outcomes)
         if fresh.any():
             begin_episodes(self.fleet, fresh)
-        self._over = over
+        self._steps += 1
+        if self._long_lived is not None and self._steps % SAVE_EVERY == 0:
+            self._long_lived.save(self.fleet)
         never = np.zeros(self.num_envs, np.bool_)
-        return self._observe(), np.where(fresh, 0.0, earned), never, over, {}
+        return self._observe(), np.where(fresh, 0.0, earned), never, self.fleet.over, {}
 
     def _earned(self, outcomes: Segments) -> Floats:
         """(cameras, configurations)."""

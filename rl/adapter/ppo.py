@@ -20,12 +20,14 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.apis import ValueFunctionAPI
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.core.rl_module.torch import TorchRLModule
+from ray.rllib.env.env_context import EnvContext
 from torch import Tensor
 
 from clients.state import StateLayout
 from configs.ladder import Ladder
 from rl.adapter.environment import AVERAGES, PenanceEnv, PenanceVectorEnv
 from rl.adapter.learning import Progress, untold
+from rl.adapter.long_lived import LongLived
 from rl.adapter.network import ActorNetwork, AdapterArchitecture, PartsNetwork
 from rl.adapter.recipe import AdapterRecipe
 from rl.adapter.replay import Replay
@@ -112,12 +114,17 @@ def _config(replay: Replay, recipe: AdapterRecipe, start: Path) -> PPOConfig:
     import ray
     from ray.tune.registry import register_env
 
+    run = start.parent.resolve().as_posix()
     reference = ray.put(replay)  # workers map its arrays, whichever machine they are on
 
-    def make(context: dict[str, Any]) -> PenanceEnv | PenanceVectorEnv:
+    def make(context: EnvContext) -> PenanceEnv | PenanceVectorEnv:
         held: Replay = ray.get(reference)
         if "num_envs" in context:
-            return PenanceVectorEnv(held, context["num_envs"], recipe.xi, failure=recipe.ppo.failure)
+            url = recipe.ppo.redis
+            kept = LongLived(url, run, context.worker_index) if url else None
+            return PenanceVectorEnv(
+                held, context["num_envs"], recipe.xi, failure=recipe.ppo.failure, long_lived=kept
+            )
         return PenanceEnv(held, recipe.xi, failure=recipe.ppo.failure)
 
     register_env(ENVIRONMENT, make)

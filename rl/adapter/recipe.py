@@ -40,6 +40,9 @@ class Ppo(Recipe):
     """RLlib's PPO."""
 
     steps: int = Field(default=0, ge=0, description="environment steps in all")
+    redis: str | None = Field(
+        default=None, description="URL of a Redis in which simulated cameras outlive a lost env runner"
+    )
     failure: float | None = Field(
         default=None,
         gt=0,

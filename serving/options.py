@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from clients.administration import TenantLimits
+from configs.settings import SHIPPED_OPTIONS
 from serving.alerts.decision import AlertOptions
 from serving.ingress.admission import AdmissionOptions
 from serving.promise import AuditOptions
@@ -71,5 +72,7 @@ class ServingOptions(BaseModel):
 
 
 def load_options(path: Path) -> ServingOptions:
-    """Reads the file; `pydantic.ValidationError` says which option is wrong and why."""
-    return ServingOptions.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    """Reads the file; a section that it leaves out is the shipped one. `pydantic.ValidationError` says which
+    option is wrong and why."""
+    shipped, own = (yaml.safe_load(file.read_text(encoding="utf-8")) for file in (SHIPPED_OPTIONS, path))
+    return ServingOptions.model_validate({**shipped, **own})

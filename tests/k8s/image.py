@@ -1,5 +1,5 @@
-"""Executes a Dockerfile's steps without a container engine: each stage is a Debian tree made by debootstrap, and
-each RUN a chroot in namespaces of its own. Only the instructions that the Dockerfile here uses are known."""
+"""Executes a Dockerfile's steps without a container engine: each stage is a Debian tree made by debootstrap,
+and each RUN a chroot in namespaces of its own. Only the instructions that the Dockerfile uses are known."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import shutil
+import string
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,26 +20,30 @@ SHOWN = [Path(path) for path in os.environ.get("PENANCE_IMAGE_MOUNTS", "").split
 """Paths of this machine that the steps see too, such as pip's settings and a folder of wheels."""
 
 
-def enter(root: Path, command: list[str], *, user: str, read_only: bool = False) -> list[str]:
-    """A command that runs another in `root`, in mount and process namespaces that end with it. `read_only` is
-    Kubernetes' `readOnlyRootFilesystem`, with memory on /tmp and /var/lib/penance."""
-    tree, mounts = shlex.quote(str(root)), ["set -e", f"mount --bind {shlex.quote(str(root))} {shlex.quote(str(root))}"]
+def enter(root: Path, command: list[str], *, user: str, as_deployed: bool = False) -> list[str]:
+    """A command that runs another in `root`, in mount and process namespaces that end with it. `as_deployed`:
+    on a root that cannot be written but for /tmp and /var/lib/penance, and on a network of its own."""
+    tree = shlex.quote(str(root))
+    script = ["set -e", f"mount --bind {tree} {tree}"]
     for path in [Path("/etc/resolv.conf"), *SHOWN]:
         target = root / path.relative_to("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
-            target.mkdir(parents=True, exist_ok=True)
+            target.mkdir(exist_ok=True)
         else:
-            target.parent.mkdir(parents=True, exist_ok=True)
             target.touch()
-        mounts.append(f"mount --bind {shlex.quote(str(path))} {shlex.quote(str(target))}")
-    if read_only:
-        mounts += [f"mount -o remount,ro,bind {tree}"]
-        mounts += [f"mount -t tmpfs -o mode=1777 tmpfs {tree}/tmp"]
-        mounts += [f"mount -t tmpfs -o mode=700,uid=1000,gid=1000 tmpfs {tree}/var/lib/penance"]
-    mounts += [f"mount -t proc proc {tree}/proc", f"mount --rbind /dev {tree}/dev"]
-    inside = shlex.join(["chroot", f"--userspec={user}", str(root), *command])
-    script = "\n".join([*mounts, f"exec {inside}"])
-    return ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script]
+        script.append(f"mount --bind {shlex.quote(str(path))} {shlex.quote(str(target))}")
+    if as_deployed:
+        script += [
+            "ip link set lo up",
+            f"mount -o remount,ro,bind {tree}",
+            f"mount -t tmpfs -o mode=1777 tmpfs {tree}/tmp",
+            f"mount -t tmpfs -o mode=700,uid=1000,gid=1000 tmpfs {tree}/var/lib/penance",
+        ]
+    script += [f"mount -t proc proc {tree}/proc", f"mount --rbind /dev {tree}/dev"]
+    script.append("exec " + shlex.join(["chroot", f"--userspec={user}", str(root), *command]))
+    own = ["--mount", "--pid", *(["--net"] if as_deployed else [])]
+    return ["unshare", *own, "--fork", "--kill-child", "sh", "-c", "\n".join(script)]
 
 
 @dataclass
@@ -55,14 +60,18 @@ class Stage:
 
     def process_environment(self) -> dict[str, str]:
         """What a process of this stage finds set; pip's and proxies' settings are this machine's."""
-        inherited = {k: v for k, v in os.environ.items() if k.startswith("PIP_") or k.lower().endswith("_proxy")}
+        inherited = {
+            k: v for k, v in os.environ.items() if k.startswith("PIP_") or k.lower().endswith("_proxy")
+        }
         return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"} | inherited | self.environment
 
     def run(self, line: str) -> None:
         """Raises `subprocess.CalledProcessError` for a step that fails, its output printed."""
         step = [*self.shell, f"cd {shlex.quote(self.workdir)}\n{line}"]
         environment = self.process_environment() | self.arguments
-        subprocess.run(enter(self.root, step, user=self.user), env=environment, check=True)
+        subprocess.run(
+            enter(self.root, step, user=self.user), env=environment, stdin=subprocess.DEVNULL, check=True
+        )
 
     def copy(self, line: str, context: Path, stages: dict[str, Stage]) -> None:
         *sources, target = shlex.split(line)
@@ -74,7 +83,11 @@ class Stage:
             destination = self.root / Path(self.workdir, target).relative_to("/")
             if path.is_dir():
                 shutil.copytree(
-                    path, destination, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
+                    path,
+                    destination,
+                    symlinks=True,
+                    dirs_exist_ok=True,
+                    ignore=shutil.ignore_patterns("__pycache__"),
                 )
             else:
                 shutil.copy2(path, destination / path.name if target.endswith("/") else destination)
@@ -117,10 +130,10 @@ def execute(stage: Stage, name: str, value: str, context: Path, stages: dict[str
         case "SHELL":
             stage.shell = json.loads(value)
         case "ENV":
+            known = stage.process_environment()
             for pair in shlex.split(value):
                 key, _, text = pair.partition("=")
-                known = stage.process_environment()
-                stage.environment[key] = re.sub(r"\$(\w+)", lambda match: known.get(match[1], ""), text)
+                stage.environment[key] = string.Template(text).substitute(known)
         case "ARG":
             key, _, default = value.partition("=")
             stage.arguments[key] = default

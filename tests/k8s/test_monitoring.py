@@ -1,4 +1,4 @@
-"""Alerts and dashboard are sound PromQL; tests/application/test_metrics.py holds them against a real export."""
+"""Alerts and dashboard are sound PromQL; tests/application/test_metrics.py holds them against an export."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def enter(root: Path, command: list[str], *, user: str, as_deployed: bool = Fals
     on a root that cannot be written but for /tmp and /var/lib/penance, and on a network of its own."""
     tree = shlex.quote(str(root))
     script = ["set -e", f"mount --bind {tree} {tree}"]
-    for path in [Path("/etc/resolv.conf"), *SHOWN]:
+    for path in [Path("/etc/resolv.conf"), Path("/etc/hosts"), *SHOWN]:
         target = root / path.relative_to("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():

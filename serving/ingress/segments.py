@@ -34,8 +34,8 @@ from serving.problems import (
     Stale,
     StateUnavailable,
 )
-from serving.quota import Quotas
-from serving.state.store import Commit, StateStore
+from serving.quota import Holder, Quotas
+from serving.state.store import Claim, Commit, StateStore
 
 WAIT_STEP_S = 0.05
 BYTES_PER_MEGABYTE = 1e6
@@ -91,12 +91,10 @@ class SegmentService:
                 raise DeadlinePassed("The same segment is still being worked on. Ask for it again.", 1)
             await asyncio.sleep(WAIT_STEP_S)
         self._refuse_unless_claimed(claim.verdict, request, claim.detail)
-        assert claim.segment is not None
         state_ms = (time.perf_counter() - looked_up) * 1e3
         try:
             async with self._claimed(request):
-                target = claim.target_miou if request.target is None else request.target
-                return await self._work(request, claim.segment, target, claim.correction, state_ms)
+                return await self._work(request, claim, state_ms)
         except BaseException:
             with suppress(RequestProblem):
                 await self._store.release(request.camera, request.seq)
@@ -131,16 +129,12 @@ class SegmentService:
         finally:
             renewal.cancel()
 
-    async def _work(
-        self,
-        request: SegmentRequest,
-        segment: SegmentFormat,
-        target: float,
-        correction: float,
-        state_ms: float,
-    ) -> SegmentAnswer:
+    async def _work(self, request: SegmentRequest, claim: Claim, state_ms: float) -> SegmentAnswer:
         """Pays the quota, waits for a lane, infers and commits; what is refused for no fault of the tenant's
         is paid back."""
+        segment = claim.segment
+        assert segment is not None
+        target = claim.target_miou if request.target is None else request.target
         configuration = self._bundle.ladder[request.configuration]
         flops = self._bundle.segment_flops(configuration, segment.frames, segment.width, segment.height)
         amounts = {
@@ -149,7 +143,8 @@ class SegmentService:
             "bytes_per_s": float(len(request.body)),
         }
         limits = await self._quotas.limits(request.tenant)
-        await self._quotas.take(request.tenant, amounts)
+        payer = Holder(request.tenant, request.camera, claim.rates)
+        await self._quotas.take(payer, amounts)
         now, allowed = time.perf_counter(), request.remaining_s(self._settings.answer_timeout_s)
         work = Work(
             tenant=request.tenant,
@@ -171,14 +166,14 @@ class SegmentService:
                 ended = time.perf_counter()
                 self._times.observe(configuration.variant, flops, ended - started, ended)
         except (DeadlinePassed, Overloaded, Overtaken, asyncio.CancelledError):
-            await self._quotas.give_back(request.tenant, amounts)
+            await self._quotas.give_back(payer, amounts)
             raise
         outcome = Outcome(
             inferred=inferred,
             target=target,
             flops=flops,
             predicted=await self._predict(configuration.variant, inferred.encoding),
-            correction=correction,
+            correction=claim.correction,
             drawn=drawn,
             # below the camera's own only under pressure, and by no more than its tenant consents to
             aim=max(0.0, target - limits.lenience) if level >= BrownOut.TARGETS else target,

@@ -39,14 +39,14 @@ class TenantStore:
             await transaction.execute()
 
     async def take(
-        self, tenant: str, rates: Mapping[str, float], amounts: Mapping[str, float], burst_s: float
+        self, buckets: str, rates: Mapping[str, float], amounts: Mapping[str, float], burst_s: float
     ) -> tuple[str, float]:
-        """Takes from the tenant's buckets: ('', 0), or the scarcest one and the seconds to wait."""
+        """Takes from the buckets under this key: ('', 0), or the scarcest one and the seconds to wait."""
         arguments: list[str] = [repr(burst_s)]
         for name, amount in amounts.items():
             arguments += [name, format(rates[name], ".17g"), format(amount, ".17g")]
         async with reaching_redis():
-            scarce, wait, _ = await self._take(keys=[f"{PREFIX}{{{tenant}}}:buckets"], args=arguments)
+            scarce, wait, _ = await self._take(keys=[buckets], args=arguments)
         return scarce, float(wait)
 
     async def name_camera(self, tenant: str, name: str, camera: str, most: int) -> str | None:
@@ -66,6 +66,16 @@ class TenantStore:
         async with reaching_redis():
             found: list[str] = await self._redis.hvals(names_key(tenant))
         return found
+
+
+def tenant_buckets(tenant: str) -> str:
+    """Name of the hash of a tenant's token buckets."""
+    return f"{PREFIX}{{{tenant}}}:buckets"
+
+
+def camera_buckets(camera: str) -> str:
+    """Name of the hash of a camera's token buckets, where it has limits of its own."""
+    return f"{PREFIX}{{{camera}}}:camera-buckets"
 
 
 def names_key(tenant: str) -> str:

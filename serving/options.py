@@ -12,6 +12,7 @@ from clients.administration import TenantLimits
 from serving.alerts.decision import AlertOptions
 from serving.ingress.admission import AdmissionOptions
 from serving.promise import AuditOptions
+from serving.telemetry.options import TelemetryOptions
 
 
 class DeploymentOptions(BaseModel):
@@ -60,6 +61,7 @@ class ServingOptions(BaseModel):
     admission: AdmissionOptions
     audits: AuditOptions
     alerts: AlertOptions
+    telemetry: TelemetryOptions
     ingress: DeploymentOptions
     encoder: DeploymentOptions
     variants: VariantsSection

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 from clients.codec import DecodeLimits, scaled_size
@@ -36,6 +36,8 @@ from serving.problems import (
 )
 from serving.quota import Holder, Quotas
 from serving.state.store import Claim, Commit, StateStore
+from serving.telemetry.segments import HUNG_UP, SegmentTelemetry
+from serving.telemetry.tracing import describe_segment, tracer
 
 WAIT_STEP_S = 0.05
 BYTES_PER_MEGABYTE = 1e6
@@ -53,10 +55,11 @@ class SegmentService:
         inference: Inference,
         dispatcher: Dispatcher,
         auditor: Auditor,
+        telemetry: SegmentTelemetry,
     ) -> None:
         self._bundle, self._settings, self._store, self._quotas = bundle, settings, store, quotas
         self._inference, self._dispatcher, self._times = inference, dispatcher, ServiceTimes()
-        self._auditor = auditor
+        self._auditor, self._telemetry = auditor, telemetry
         self._background: set[asyncio.Task[Any]] = set()
 
     async def take(self, request: SegmentRequest) -> SegmentAnswer:
@@ -79,11 +82,12 @@ class SegmentService:
 
     async def _answered(self, request: SegmentRequest) -> SegmentAnswer:
         """The segment's answer, new or stored. Raises a `RequestProblem`."""
+        describe_segment(request.tenant, request.camera, request.seq, request.configuration)
         looked_up = time.perf_counter()
         while True:
             claim = await self._store.begin(request.camera, request.seq)
             if claim.verdict == "replay":
-                return SegmentAnswer.model_validate_json(claim.detail).model_copy(update={"replayed": True})
+                return await self._replay(request, claim.detail)
             if claim.verdict != "wait":
                 break
             # The first one is still running, perhaps at another replica: its answer is this one's too.
@@ -95,10 +99,16 @@ class SegmentService:
         try:
             async with self._claimed(request):
                 return await self._work(request, claim, state_ms)
-        except BaseException:
+        except BaseException as error:
             with suppress(RequestProblem):
                 await self._store.release(request.camera, request.seq)
+            if isinstance(error, asyncio.CancelledError):
+                await self._telemetry.refused(request.tenant, request.camera, request.seq, HUNG_UP)
             raise
+
+    async def _replay(self, request: SegmentRequest, stored: str) -> SegmentAnswer:
+        await self._telemetry.replayed(request.tenant, request.camera, request.seq)
+        return SegmentAnswer.model_validate_json(stored).model_copy(update={"replayed": True})
 
     def _refuse_unless_claimed(self, verdict: str, request: SegmentRequest, detail: str) -> None:
         if verdict == "missing":
@@ -156,7 +166,9 @@ class SegmentService:
         )
         queued = time.perf_counter()
         try:
-            async with self._dispatcher.lane(work):
+            async with AsyncExitStack() as held:
+                with tracer.start_as_current_span("queue"):
+                    await held.enter_async_context(self._dispatcher.lane(work))
                 request.at_work = True
                 level = self._dispatcher.brown_out()
                 drawn = self._auditor.draw(level)
@@ -228,15 +240,28 @@ class SegmentService:
             bandwidth=request.bandwidth,
             decision=request.decision,
         )
-        done = await self._store.commit(request.camera, commit)
+        began = time.perf_counter()
+        with tracer.start_as_current_span("commit"):
+            done = await self._store.commit(request.camera, commit)
+        commit_ms = (time.perf_counter() - began) * 1e3
         if done.past_hours:  # once an hour and camera, and nothing that an answer waits for
             folding = asyncio.create_task(self._fold(request.tenant, request.camera))
             self._background.add(folding)
             folding.add_done_callback(self._background.discard)
         if done.verdict == "committed":
+            await self._telemetry.accepted(
+                request.tenant,
+                request.camera,
+                answer,
+                variant=self._bundle.ladder[request.configuration].variant,
+                target=target,
+                size=size,
+                dropped=done.drops,
+                commit_ms=commit_ms,
+            )
             return answer
         if done.verdict == "replay":
-            return SegmentAnswer.model_validate_json(done.answer).model_copy(update={"replayed": True})
+            return await self._replay(request, done.answer)
         self._refuse_unless_claimed(done.verdict, request, done.answer)
         raise Invalid(f"The segment's state is {done.verdict}.")
 

@@ -87,11 +87,12 @@ class Commit:
 @dataclass(frozen=True, slots=True)
 class Commitment:
     """What became of a commit: the answer is the one that is now stored. `past_hours` says that counters of
-    usage wait to be folded."""
+    usage wait to be folded; `drops` were counted with it, not having been before."""
 
     verdict: CommitVerdict
     answer: str
     past_hours: bool = False
+    drops: int = 0
 
 
 def pack_embedding(embedding: Sequence[float]) -> str:
@@ -225,8 +226,9 @@ class StateStore:
         ]
         own = (usage_key(camera), audits_key(camera), transitions_key(camera))
         async with reaching_redis():
-            verdict, answer, *past = await self._commit(keys=[*_segment_keys(camera), *own], args=arguments)
-        return Commitment(verdict, answer, past == [1])
+            verdict, answer, *counts = await self._commit(keys=[*_segment_keys(camera), *own], args=arguments)
+        past, drops = counts or (0, 0)
+        return Commitment(verdict, answer, past == 1, drops)
 
     # Cameras
 

@@ -18,6 +18,7 @@ class TenantStore:
         self._redis = client
         self._take = client.register_script((SCRIPTS / "take_quota.lua").read_text(encoding="utf-8"))
         self._name = client.register_script((SCRIPTS / "name_camera.lua").read_text(encoding="utf-8"))
+        self._hold = client.register_script((SCRIPTS / "hold_place.lua").read_text(encoding="utf-8"))
 
     async def limits(self, tenant: str, defaults: TenantLimits) -> TenantLimits:
         """A tenant's limits: what an operator set, over the defaults."""
@@ -66,6 +67,14 @@ class TenantStore:
         async with reaching_redis():
             found: list[str] = await self._redis.hvals(names_key(tenant))
         return found
+
+    async def hold_place(self, tenant: str, most: int, idle_s: float) -> bool:
+        """Whether the tenant is among the `most` whom metrics tell apart, or can be from now on."""
+        async with reaching_redis():
+            held: int = await self._hold(
+                keys=[f"{PREFIX}{{metrics}}:tenants"], args=[tenant, most, round(idle_s)]
+            )
+        return held == 1
 
 
 def tenant_buckets(tenant: str) -> str:

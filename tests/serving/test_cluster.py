@@ -25,6 +25,7 @@ from serving.options import load_options
 from serving.problems import QuotaExceeded, Unauthenticated
 from serving.quota import Holder, Quotas
 from serving.state.store import StateStore
+from tests.serving.recorded import promise_telemetry
 from tests.serving.test_state import segment
 
 OPTIONS = load_options(Settings().serving_file)
@@ -125,7 +126,7 @@ async def test_alerts_open_wait_for_their_webhook_and_close(store: StateStore, t
     camera = await store.register(tenant, uuid.uuid4().hex, Registration(name="gate"), 10)
     await store.begin(camera, 0)
     await store.commit(camera, segment(0))
-    watch = Watch(store, OPTIONS.limits, OPTIONS.audits, OPTIONS.alerts)
+    watch = Watch(store, OPTIONS.limits, OPTIONS.audits, OPTIONS.alerts, promise_telemetry(store))
     assert await watch.sweep()
     await watch.look(tenant, time.time() + 10, 0.0)
     assert [alert.camera for alert in (await store.alerts.page(tenant)).open] == [camera]

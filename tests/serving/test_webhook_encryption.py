@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,7 +66,7 @@ async def hook(certificate: trustme.LeafCert) -> AsyncIterator[Hook]:
 
 
 @pytest.fixture
-def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """DNS as who rebinds names has it: the hook's address at the first question, another ever after."""
     asked: list[str] = []
     resolve = socket.getaddrinfo
@@ -79,7 +79,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return resolve(host, port, *more, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", answer)
-    yield asked
+    return asked
 
 
 @pytest.fixture

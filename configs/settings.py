@@ -68,6 +68,10 @@ class Settings(BaseSettings):
     decode_timeout_s: float = Field(10.0, gt=0, description="longest time that decoding one segment may take")
     decode_memory_mb: int = Field(1024, ge=256, description="address space of one decoder process")
 
+    trace_share: float = Field(
+        0.0, ge=0, le=1, description="share of segments whose way a camera traces (docs/telemetry.md)"
+    )
+
     @property
     def key_file(self) -> Path:
         """Where the first start writes the key of tenant `demo`, readable by its owner only."""

@@ -13,6 +13,7 @@ from configs.settings import SHIPPED_OPTIONS
 from serving.alerts.decision import AlertOptions
 from serving.ingress.admission import AdmissionOptions
 from serving.promise import AuditOptions
+from serving.telemetry.options import TelemetryOptions
 
 
 class DeploymentOptions(BaseModel):
@@ -61,6 +62,7 @@ class ServingOptions(BaseModel):
     admission: AdmissionOptions
     audits: AuditOptions
     alerts: AlertOptions
+    telemetry: TelemetryOptions
     ingress: DeploymentOptions
     encoder: DeploymentOptions
     variants: VariantsSection

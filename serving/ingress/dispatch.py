@@ -11,10 +11,21 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from serving.ingress.admission import AdmissionOptions, BrownOut, backlog_s, decide
 from serving.ingress.fairness import FairQueue, Work
 from serving.problems import DeadlinePassed, Overloaded, Overtaken, RequestProblem
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How full the lanes and their queue are."""
+
+    waiting: int
+    running: int
+    backlog_s: float
+    brown_out: BrownOut
 
 
 class Dispatcher:
@@ -29,6 +40,12 @@ class Dispatcher:
     def brown_out(self) -> BrownOut:
         """What is to be left out just now."""
         return self._options.brown_out_s.level(backlog_s(self._queue, self._options.lanes))
+
+    def load(self) -> Load:
+        """What waits and runs just now."""
+        backlog = backlog_s(self._queue, self._options.lanes)
+        level = self._options.brown_out_s.level(backlog)
+        return Load(len(self._queue), len(self._running), backlog, level)
 
     @property
     def idle(self) -> bool:

@@ -27,6 +27,11 @@ from serving.options import ServingOptions
 from serving.problems import StateUnavailable
 from serving.quota import Quotas
 from serving.state.store import StateStore
+from serving.telemetry.instruments import RayInstruments
+from serving.telemetry.promises import PromiseTelemetry
+from serving.telemetry.pulse import Pulse
+from serving.telemetry.segments import SegmentTelemetry
+from serving.telemetry.tenants import TenantLabels
 
 logger = logging.getLogger("ray.serve")
 
@@ -47,7 +52,7 @@ class IngressReplica:
         self._options, self._rates = options, load_rates(settings.rates_file)
         self._variants, self._encoder, self._database = variants, encoder, database
         self._starting: asyncio.Task[Services] | None = None
-        self._watching: asyncio.Task[None] | None = None
+        self._background: list[asyncio.Task[None]] = []
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_api(self.services)
@@ -59,13 +64,21 @@ class IngressReplica:
         quotas = Quotas(store.tenants, self._options.limits)
         inference = Inference(self._variants, self._encoder)
         dispatcher = Dispatcher(self._options.admission)
-        auditor = Auditor(self._options.audits, self._bundle, store.audits, inference, dispatcher)
-        segments = SegmentService(self._bundle, self._settings, store, quotas, inference, dispatcher, auditor)
+        instruments = RayInstruments()
+        labels = TenantLabels(store.tenants, self._options.telemetry.tenants)
+        telemetry = SegmentTelemetry(instruments, labels)
+        audits = self._options.audits
+        auditor = Auditor(audits, self._bundle, store.audits, inference, dispatcher, telemetry)
+        segments = SegmentService(
+            self._bundle, self._settings, store, quotas, inference, dispatcher, auditor, telemetry
+        )
         if not self._settings.redis_cluster:  # what older versions left, which knew no clusters
             await store.keys.take_over()
         await ensure_demo_key(store, self._settings.key_file)
-        watch = Watch(store, self._options.limits, self._options.audits, self._options.alerts)
-        self._watching = asyncio.create_task(watch.run())
+        promises = PromiseTelemetry(instruments, labels, audits.confidence)
+        watch = Watch(store, self._options.limits, audits, self._options.alerts, promises)
+        pulse = Pulse(instruments, dispatcher, store)
+        self._background = [asyncio.create_task(watch.run()), asyncio.create_task(pulse.run())]
         return Services(
             self._bundle,
             self._settings,
@@ -76,6 +89,7 @@ class IngressReplica:
             quotas,
             segments,
             auditor,
+            telemetry,
         )
 
     async def services(self) -> Services:

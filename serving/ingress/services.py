@@ -24,6 +24,7 @@ from serving.options import ServingOptions
 from serving.problems import NotFound
 from serving.quota import Quotas
 from serving.state.store import StateStore
+from serving.telemetry.segments import SegmentTelemetry
 
 NO_CAMERA = "There is no such camera for this key. Register it with POST /v1/clients."
 
@@ -41,6 +42,7 @@ class Services:
     quotas: Quotas
     segments: SegmentService
     auditor: Auditor
+    telemetry: SegmentTelemetry
 
 
 ServicesSource = Callable[[], Awaitable[Services]]
@@ -55,7 +57,9 @@ TheServices = Annotated[Services, Depends(_services)]
 
 
 async def _principal(request: Request, services: TheServices) -> Principal:
-    return await services.keyring.authenticate(request.headers.get("authorization"))
+    principal = await services.keyring.authenticate(request.headers.get("authorization"))
+    request.state.tenant = principal.tenant
+    return principal
 
 
 ThePrincipal = Annotated[Principal, Depends(_principal)]

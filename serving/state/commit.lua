@@ -6,7 +6,7 @@
 --       was drawn), label map of the last frame ('' unless this segment is audited), transitions kept,
 --       bandwidth, probability of the choice, seq whose embedding it went by, what else the policy saw ('' each
 --       where unknown).
--- Returns {verdict, answer, 1 if counters of past hours wait to be folded}. The averages' arithmetic is that of serving/state/averages.py, to the bit.
+-- Returns {verdict, answer, 1 if counters of past hours wait to be folded, drops that were counted}. The averages' arithmetic is that of serving/state/averages.py, to the bit.
 local camera, answers, open, usage, audits, transitions = unpack(KEYS)
 local AUDITS_OPEN = 4
 local seq, target, smoothing, kept = ARGV[1], tonumber(ARGV[8]), tonumber(ARGV[10]), tonumber(ARGV[11])
@@ -59,6 +59,7 @@ if share ~= '' and redis.call('HGET', camera, 'audit_share') ~= share then
   redis.call('HSET', camera, 'audit_share', share)
 end
 
+local drops = 0
 for dropped_seq, dropped_cost in string.gmatch(ARGV[13], '(%d+):([^,]+)') do
   local number = tonumber(dropped_seq)
   if number > floor and redis.call('HEXISTS', answers, dropped_seq) == 0 then
@@ -69,6 +70,7 @@ for dropped_seq, dropped_cost in string.gmatch(ARGV[13], '(%d+):([^,]+)') do
     redis.call('ZREM', open, dropped_seq)
     redis.call('HINCRBY', camera, 'dropped', 1)
     redis.call('HINCRBY', camera, 'promise_dropped', 1)
+    drops = drops + 1
     if number > last then last = number end
   end
 end
@@ -141,4 +143,4 @@ if excess > 0 then
   end
   redis.call('HSET', camera, 'floor_seq', string.format('%.0f', floor))
 end
-return {'committed', ARGV[9], past}
+return {'committed', ARGV[9], past, drops}

@@ -32,6 +32,7 @@ from serving.options import load_options
 from serving.quota import Quotas
 from serving.state.embedded import EmbeddedServer
 from serving.state.store import StateStore
+from tests.serving.recorded import segment_telemetry
 
 pytestmark = pytest.mark.slow
 
@@ -46,10 +47,11 @@ def services_at(url: str) -> Services:
     options, store = load_options(own.serving_file), StateStore(url, own.answers_kept, own.lease_s)
     quotas, dispatcher = Quotas(store.tenants, options.limits), Dispatcher(options.admission)
     inference = Inference((), None)  # type: ignore[arg-type]
-    auditor = Auditor(options.audits, bundle, store.audits, inference, dispatcher)
-    segments = SegmentService(bundle, own, store, quotas, inference, dispatcher, auditor)
+    telemetry = segment_telemetry(store)
+    auditor = Auditor(options.audits, bundle, store.audits, inference, dispatcher, telemetry)
+    segments = SegmentService(bundle, own, store, quotas, inference, dispatcher, auditor, telemetry)
     rates = load_rates(own.rates_file)
-    return Services(bundle, own, options, rates, store, Keyring(store), quotas, segments, auditor)
+    return Services(bundle, own, options, rates, store, Keyring(store), quotas, segments, auditor, telemetry)
 
 
 @pytest.fixture(scope="module")

@@ -80,4 +80,4 @@ async def audit_segment(
         raise NotFound(NO_CAMERA)
     settings = services.settings
     frame = await read_body(request, settings.max_segment_bytes, settings.body_timeout_s)
-    await services.auditor.take(camera, seq, frame, status.segment)
+    await services.auditor.take(principal.tenant, camera, seq, frame, status.segment)

@@ -13,7 +13,8 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from configs.bundle import Bundle
+import configs
+from configs.bundle import DEFAULT_BUNDLE, Bundle
 from rl.adapter.commands import evaluate_adapters
 from rl.adapter.encoder_recipe import EncoderRecipe
 from rl.adapter.recorded import Recorded
@@ -24,6 +25,7 @@ from rl.profiles.store import ProfileError
 from tests.rl.adapter.conftest import DRIVES, SEGMENTS
 
 RECIPE = EncoderRecipe(convolutions=False, expectations=True, steps=3, batch=4, head_steps=20)
+SHIPPED = Bundle.load(DEFAULT_BUNDLE)
 QUIET = Console(file=StringIO())
 
 
@@ -47,6 +49,14 @@ def test_it_holds_the_segments_of_the_folder(
             np.testing.assert_allclose(ours, theirs, atol=1e-6)
         else:
             assert np.all(ours == theirs), field.name
+
+
+def test_the_one_that_ships_is_of_the_bundle_that_ships() -> None:
+    found = Recorded.load(Path(configs.__file__).with_name("profiles") / "streets.parquet", None, SHIPPED)
+    assert set(found.replay.kinds) == {"real"}
+    splits = {clip.split for clip in found.known_index.clips}
+    assert {"train", "val", "test"} <= splits
+    assert found.replay.features.shape[1]
 
 
 def test_it_knows_what_its_drives_are_for(digest: Path, family: Bundle) -> None:

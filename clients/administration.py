@@ -113,7 +113,7 @@ class AuditEntry(Message):
     tenant: str | None
     subject: str = Field(description="id of the key or camera, or the tenant")
     detail: str = Field(
-        description="the new key's scope, the id that a rotation gave, or the limits that were set"
+        description="the new key's scope, the id that a rotation gave, or the limits or retention set"
     )
 
 

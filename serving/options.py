@@ -9,8 +9,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from clients.administration import TenantLimits
+from clients.results import Retention
 from serving.alerts.decision import AlertOptions
 from serving.ingress.admission import AdmissionOptions
+from serving.ingress.places import ConnectionsOptions
 from serving.promise import AuditOptions
 
 
@@ -57,6 +59,8 @@ class ServingOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     limits: TenantLimits
+    retention: Retention
+    connections: ConnectionsOptions
     admission: AdmissionOptions
     audits: AuditOptions
     alerts: AlertOptions

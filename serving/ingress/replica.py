@@ -20,6 +20,7 @@ from serving.ingress.api import build_api
 from serving.ingress.audits import Auditor
 from serving.ingress.dispatch import Dispatcher
 from serving.ingress.inference import Inference
+from serving.ingress.places import Places
 from serving.ingress.segments import SegmentService
 from serving.ingress.services import Services
 from serving.keys import Keyring, ensure_demo_key
@@ -27,6 +28,7 @@ from serving.options import ServingOptions
 from serving.problems import StateUnavailable
 from serving.quota import Quotas
 from serving.state.store import StateStore
+from serving.tenant_cache import TenantCache
 
 logger = logging.getLogger("ray.serve")
 
@@ -60,7 +62,11 @@ class IngressReplica:
         inference = Inference(self._variants, self._encoder)
         dispatcher = Dispatcher(self._options.admission)
         auditor = Auditor(self._options.audits, self._bundle, store.audits, inference, dispatcher)
-        segments = SegmentService(self._bundle, self._settings, store, quotas, inference, dispatcher, auditor)
+        kept = self._options.retention
+        retention = TenantCache(lambda tenant: store.results.retention(tenant, kept), kept)
+        segments = SegmentService(
+            self._bundle, self._settings, store, quotas, inference, dispatcher, auditor, retention
+        )
         if not self._settings.redis_cluster:  # what older versions left, which knew no clusters
             await store.keys.take_over()
         await ensure_demo_key(store, self._settings.key_file)
@@ -76,6 +82,9 @@ class IngressReplica:
             quotas,
             segments,
             auditor,
+            retention,
+            Places(self._options.connections.listeners),
+            Places(self._options.connections.uploads),
         )
 
     async def services(self) -> Services:

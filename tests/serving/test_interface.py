@@ -4,34 +4,24 @@ key or none, nothing makes a server error, and nothing but what is public opens 
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
 import schemathesis
-import uvicorn
 from hypothesis import HealthCheck, settings
 
 from clients.administration import NewKey
 from clients.protocol import SEGMENT_TYPE
-from configs.bundle import Bundle
 from configs.rates import load_rates
 from configs.settings import Settings
-from load_tests.application import free_port
 from serving.admin.administrator import Administrator
 from serving.ingress.api import build_api
-from serving.ingress.audits import Auditor
-from serving.ingress.dispatch import Dispatcher
-from serving.ingress.inference import Inference
-from serving.ingress.segments import SegmentService
 from serving.ingress.services import Services
-from serving.keys import Keyring
 from serving.options import load_options
-from serving.quota import Quotas
 from serving.state.embedded import EmbeddedServer
 from serving.state.store import StateStore
+from tests.serving.served import served
 
 pytestmark = pytest.mark.slow
 
@@ -40,37 +30,10 @@ PUBLIC = ("/healthz", "/readyz")
 NO_KEYS = {"none": None, "unknown": "AAAAAAAAAAAAAAAA.unknown", "malformed": "\u00e9"}
 
 
-def services_at(url: str) -> Services:
-    """What an ingress replica has, without deployments behind it: no example gets as far as those."""
-    own, bundle = Settings(), Bundle.load()
-    options, store = load_options(own.serving_file), StateStore(url, own.answers_kept, own.lease_s)
-    quotas, dispatcher = Quotas(store.tenants, options.limits), Dispatcher(options.admission)
-    inference = Inference((), None)  # type: ignore[arg-type]
-    auditor = Auditor(options.audits, bundle, store.audits, inference, dispatcher)
-    segments = SegmentService(bundle, own, store, quotas, inference, dispatcher, auditor)
-    rates = load_rates(own.rates_file)
-    return Services(bundle, own, options, rates, store, Keyring(store), quotas, segments, auditor)
-
-
 @pytest.fixture(scope="module")
 def url(server: EmbeddedServer) -> Iterator[str]:
-    """Where the interface is served, by one event loop in a thread."""
-    made: list[Services] = []
-
-    async def services() -> Services:
-        if not made:
-            made.append(services_at(server.url))
-        return made[0]
-
-    port = free_port()
-    serving = uvicorn.Server(uvicorn.Config(build_api(services), port=port, log_level="error"))
-    thread = threading.Thread(target=serving.run)
-    thread.start()
-    while not serving.started:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{port}"
-    serving.should_exit = True
-    thread.join()
+    with served(server.url) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

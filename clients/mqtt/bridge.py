@@ -29,7 +29,9 @@ from clients.subscription import Results
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 AT_LEAST_ONCE = 1
 CONNECT_S = 10.0
-ACKNOWLEDGED_S = 1.0
+LOOK_S = 0.5
+AGAIN_S = (1, 10)
+"""Shortest and longest time before a broker that is away is tried again."""
 NOTED_EVERY_S = 1.0
 TOPIC_SAFE = " :@"
 """What stays as it is in a topic's level; `/`, `+` and `#` mean something there and are percent-encoded."""
@@ -50,10 +52,13 @@ class Broker:
             raise BrokerError("a password in an address is seen by all: give it as PENANCE_MQTT_PASSWORD")
         self._host, self._port = parts.hostname, parts.port or PORTS[parts.scheme]
         self._status, self._notify = f"{prefix}/status", notify
-        self._reached = threading.Event()
+        self._reached, self._published = threading.Event(), threading.Condition()
+        self._acknowledged: set[int] = set()
         self._refusal: str | None = None
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2)
         self._client.on_connect, self._client.on_disconnect = self._connected, self._disconnected
+        self._client.on_publish = self._has
+        self._client.reconnect_delay_set(*AGAIN_S)
         self._client.will_set(self._status, "offline", AT_LEAST_ONCE, retain=True)
         if parts.username:
             self._client.username_pw_set(unquote(parts.username), password)
@@ -82,17 +87,29 @@ class Broker:
 
     def publish(self, topic: str, payload: str, retain: bool, stopped: Callable[[], bool]) -> bool:
         """Publishes and waits until the broker has it, however long that is away; False if stopped before."""
+        with self._published:
+            self._acknowledged.clear()
         message = self._client.publish(topic, payload, AT_LEAST_ONCE, retain)
+        # without a connection just now paho keeps it and sends it then
         if message.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
             raise BrokerError(f"{topic} cannot be published: {mqtt.error_string(message.rc)}")
-        while not message.is_published():
-            if stopped():
-                return False
-            with contextlib.suppress(RuntimeError):  # not connected just now: paho keeps it and sends it then
-                message.wait_for_publish(ACKNOWLEDGED_S)
-            if not message.is_published() and not self._client.is_connected():
-                time.sleep(0.05)
+        with self._published:
+            while not self._published.wait_for(lambda: message.mid in self._acknowledged, LOOK_S):
+                if stopped():
+                    return False
         return True
+
+    def _has(
+        self,
+        client: mqtt.Client,
+        data: object,
+        message: int,
+        reason: ReasonCode,
+        properties: Properties,
+    ) -> None:
+        with self._published:
+            self._acknowledged.add(message)
+            self._published.notify_all()
 
     def _connected(
         self,

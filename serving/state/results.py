@@ -23,6 +23,8 @@ LARGEST_MAPS = 2 * 2**20
 REPLAY_S = 60.0
 """How long label maps that a camera asked for are there for it to ask again, whatever its tenant keeps."""
 EVERYTHING = "0-0"
+NOBODY = "now"
+"""In place of a camera's id: its stream is empty, so what is told of it is Redis's time alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +90,7 @@ class ResultStore:
 
     async def now(self) -> str:
         """An id behind everything that was written before, and before everything written later."""
-        async with reaching_redis():
-            seconds, micros = await self._redis.time()
-        return f"{seconds * 1000 + micros // 1000 - 1}-{'9' * 16}"
+        return (await self.place(NOBODY, None)).after
 
     async def place(self, camera: str, after: int | None) -> Place:
         """Where to go on after a segment: None means with the next that comes, -1 with all that is held."""

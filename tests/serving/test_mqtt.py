@@ -21,10 +21,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 from clients.protocol import Registration
 from clients.results import Result
 from load_tests.application import free_port
+from load_tests.interface import served
 from serving.keys import Keyring, Principal
 from serving.state.embedded import EmbeddedServer
 from serving.state.store import StateStore
-from tests.serving.served import served
 from tests.serving.test_results import committed
 from tests.serving.test_state import MANY
 
@@ -44,7 +44,8 @@ class Mosquitto:
         subprocess.run(["mosquitto_passwd", "-b", "-c", passwords, USER, PASSWORD], check=True)
         passwords.chmod(0o644)
         self._configuration.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\n"
+            f"listener {self.port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\nuser root\n"
+            f"persistence true\npersistence_location {directory}/\n"
         )
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -64,7 +65,8 @@ class Subscriber:
     def __init__(self, port: int) -> None:
         self.messages: list[tuple[str, str]] = []
         self._subscribed = threading.Event()
-        self.client = mqtt.Client(CallbackAPIVersion.VERSION2)
+        # a session that outlives its connection: the broker keeps for it what comes meanwhile
+        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, "subscriber", clean_session=False)
         self.client.username_pw_set(USER, PASSWORD)
         self.client.on_connect = lambda client, *_: client.subscribe("penance/#", qos=1)
         self.client.on_subscribe = lambda *_: self._subscribed.set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -44,7 +44,7 @@ AfterIdQuery = Annotated[
 LastIdHeader = Annotated[str | None, Header(alias="Last-Event-ID", pattern=EVENT_ID_PATTERN)]
 
 
-def _place(principal: ThePrincipal, services: TheServices) -> Iterator[None]:
+async def _place(principal: ThePrincipal, services: TheServices) -> AsyncIterator[None]:
     with services.listeners.hold(principal.tenant):
         yield
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, WebSocket
+from contextlib import suppress
+
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from clients.protocol import Problem
 from clients.uploads import UploadReply
+from serving.ingress.query import CameraId
 from serving.ingress.services import services_of
 from serving.ingress.uploads import UploadSession
 from serving.problems import RequestProblem
@@ -15,9 +18,14 @@ REFUSED = 1008
 
 
 @router.websocket("/v1/clients/{camera}/upload")
-async def upload(websocket: WebSocket, camera: str) -> None:
+async def upload(websocket: WebSocket, camera: CameraId) -> None:
     """Refusals come as a reply without a seq: not every proxy passes the status of a handshake on."""
     await websocket.accept()
+    with suppress(WebSocketDisconnect):  # one that hangs up has said all there is to say
+        await _serve(websocket, camera)
+
+
+async def _serve(websocket: WebSocket, camera: str) -> None:
     try:
         services = await services_of(websocket)
         session = UploadSession(websocket, services, camera)

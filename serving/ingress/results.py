@@ -17,7 +17,7 @@ from clients.protocol import MaskMode
 from clients.results import Gap, Result
 from serving.ingress.services import Services
 from serving.problems import RequestProblem
-from serving.state.results import PAGE, Entry
+from serving.state.results import PAGE, Entry, Place
 
 POLL_S = 0.2
 POLL_PER_CAMERA_S = 1e-3
@@ -27,7 +27,11 @@ CAMERAS_S = 5.0
 CHECK_S = 30.0
 """How often a connection's key is looked at again, in a cache that is a minute old at most."""
 OVERLAP_S = 2.0
-"""Streams are read one after the other, so a tenant's ids are in order only to within this."""
+"""By how much clocks of a cluster's nodes may differ: from so long before a tenant's reader goes on."""
+
+
+Batch = Sequence[tuple[Entry, str | None]]
+"""Entries with the ids that their events get."""
 
 
 def number(identifier: str) -> tuple[int, int]:
@@ -45,13 +49,23 @@ def in_order(pages: Mapping[str, Sequence[Entry]], full: int = PAGE) -> list[Ent
 
 
 def overlapping(identifier: str) -> str:
-    """From where a tenant's reader goes on so that it misses nothing; it may get things again."""
+    """From where a tenant's reader goes on, whichever node's clock the id is by; it gets things again."""
     return f"{max(0, number(identifier)[0] - round(OVERLAP_S * 1000))}-0"
 
 
+def _seq(entry: Entry) -> str | None:
+    """An audit has no id: it is no segment of its own."""
+    return str(entry.event.seq) if isinstance(entry.event, Result) else None
+
+
 class Feed:
-    """One reader's events. `cameras` says whose; `identify` gives an event its id; `check` raises once the
-    reader's key may not read this any more, and the feed ends with that problem."""
+    """One reader's events. `cameras` says whose; `check` raises once the reader's key may not read this any
+    more, and the feed ends with that problem.
+
+    An event's id says that its reader has everything up to there. Of one camera that is its seq. Streams of
+    several cameras are read one after the other, and an entry of one may be older than what was read of
+    another: so no id there is later than when the reading began.
+    """
 
     def __init__(
         self,
@@ -59,22 +73,44 @@ class Feed:
         tenant: str,
         masks: MaskMode,
         cameras: Callable[[], Awaitable[Sequence[str]]],
-        identify: Callable[[Entry], str | None],
         check: Callable[[], Awaitable[None]],
     ) -> None:
         self._services, self._tenant, self._masks = services, tenant, masks
-        self._cameras, self._identify, self._check = cameras, identify, check
+        self._cameras, self._check = cameras, check
 
-    async def events(self, after: str, gap: Gap | None = None) -> AsyncIterator[bytes]:
-        """All that comes behind `after`, for ever, with a comment now and then so that no proxy hangs up."""
+    async def of_camera(self, place: Place) -> AsyncIterator[bytes]:
+        """What comes of the one camera."""
+
+        async def batches() -> AsyncIterator[Batch]:
+            async for batch in self._batches(place.after):
+                yield [(entry, _seq(entry)) for entry in batch]
+
+        async for event in self._events(batches(), place.gap):
+            yield event
+
+    async def of_tenant(self, after: str) -> AsyncIterator[bytes]:
+        """What comes of all cameras."""
+
+        async def batches() -> AsyncIterator[Batch]:
+            begun = await self._services.store.results.now()
+            async for batch in self._batches(after):
+                yield [(entry, min(entry.id, begun, key=number)) for entry in batch]
+                begun = await self._services.store.results.now()
+
+        async for event in self._events(batches(), None):
+            yield event
+
+    async def _events(self, batches: AsyncIterator[Batch], gap: Gap | None) -> AsyncIterator[bytes]:
+        """Events for ever, with a comment now and then so that no proxy hangs up."""
         yield KEEPALIVE_COMMENT
         if gap is not None:
             yield format_sse_event(event="gap", data_str=gap.model_dump_json())
         said = time.monotonic()
         try:
-            async for batch in self._batches(after):
-                for entry in batch:
-                    yield self._event(entry)
+            async for batch in batches:
+                for entry, identity in batch:
+                    name = "result" if isinstance(entry.event, Result) else "audit"
+                    yield format_sse_event(event=name, data_str=entry.event.model_dump_json(), id=identity)
                 if batch:
                     said = time.monotonic()
                 elif time.monotonic() - said >= PING_S:
@@ -82,10 +118,6 @@ class Feed:
                     yield KEEPALIVE_COMMENT
         except RequestProblem as problem:
             yield format_sse_event(event="problem", data_str=json.dumps(problem.document()))
-
-    def _event(self, entry: Entry) -> bytes:
-        name = "result" if isinstance(entry.event, Result) else "audit"
-        return format_sse_event(event=name, data_str=entry.event.model_dump_json(), id=self._identify(entry))
 
     async def _batches(self, after: str) -> AsyncIterator[Sequence[Entry]]:
         """What has come, in order; nothing where nothing has."""

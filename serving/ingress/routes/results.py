@@ -86,10 +86,9 @@ async def camera_results(
         principal.tenant,
         masks,
         cameras,
-        lambda entry: str(entry.event.seq) if isinstance(entry.event, Result) else None,
         check,
     )
-    return _events(feed.events(place.after, place.gap))
+    return _events(feed.of_camera(place))
 
 
 @router.get(
@@ -123,8 +122,8 @@ async def tenant_results(
     async def check() -> None:
         (await principal_of(request, services)).require_insight(principal.tenant)
 
-    feed = Feed(services, principal.tenant, masks, cameras, lambda entry: entry.id, check)
-    return _events(feed.events(start))
+    feed = Feed(services, principal.tenant, masks, cameras, check)
+    return _events(feed.of_tenant(start))
 
 
 @router.get(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,8 @@ from serving.quota import Quotas
 from serving.state.store import StateStore
 from serving.tenant_cache import TenantCache
 
+LOAD_EVERY_S = 2.0
+
 logger = logging.getLogger("ray.serve")
 
 
@@ -49,7 +53,7 @@ class IngressReplica:
         self._options, self._rates = options, load_rates(settings.rates_file)
         self._variants, self._encoder, self._database = variants, encoder, database
         self._starting: asyncio.Task[Services] | None = None
-        self._watching: asyncio.Task[None] | None = None
+        self._background: tuple[asyncio.Task[None], ...] = ()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_api(self.services)
@@ -71,7 +75,10 @@ class IngressReplica:
             await store.keys.take_over()
         await ensure_demo_key(store, self._settings.key_file)
         watch = Watch(store, self._options.limits, self._options.audits, self._options.alerts)
-        self._watching = asyncio.create_task(watch.run())
+        self._background = (
+            asyncio.create_task(watch.run()),
+            asyncio.create_task(_tell_load(store, dispatcher)),
+        )
         return Services(
             self._bundle,
             self._settings,
@@ -100,6 +107,15 @@ class IngressReplica:
             await self.services()
         except StateUnavailable as problem:
             logger.warning("Not ready yet: %s", problem.detail)
+
+
+async def _tell_load(store: StateStore, dispatcher: Dispatcher) -> None:
+    """Has others know how this replica stands."""
+    me = secrets.token_urlsafe(6)
+    while True:
+        with suppress(StateUnavailable):
+            await store.live.tell(me, dispatcher.load)
+        await asyncio.sleep(LOAD_EVERY_S)
 
 
 # Not a decorator: the class must stay importable by name, or Ray pickles its whole module by value.

@@ -26,6 +26,7 @@ from serving.state.alerts import AlertStore
 from serving.state.audits import AuditStore, audits_key
 from serving.state.averages import SMOOTHING
 from serving.state.connection import PREFIX, SCRIPTS, camera_key, key_hash, reaching_redis
+from serving.state.live import LiveStore
 from serving.state.registry import KeyRegistry
 from serving.state.results import LARGEST_MAPS, HeldMaps, ResultStore, results_key
 from serving.state.tenants import TenantStore, names_key
@@ -139,6 +140,7 @@ class StateStore:
         self.alerts = AlertStore(self._redis)
         self.audits = AuditStore(self._redis, transitions_kept)
         self.transitions = TransitionStore(self._redis)
+        self.live = LiveStore(self._redis)
         self.results = ResultStore(self._redis, maps_kept)
 
     @classmethod

@@ -74,6 +74,7 @@ MATRIX: dict[tuple[str, str], dict[str, int]] = {
     ("GET", "/v1/clients/{camera}/results"): rights(
         stranger=404, other=404, camera=200, reader=200, tenant=200, operator=404
     ),
+    ("GET", "/v1/live"): rights(stranger=200, other=403, camera=403, reader=200, tenant=200, operator=404),
     ("GET", "/v1/results"): rights(stranger=200, other=403, camera=403, reader=200, tenant=200, operator=404),
     ("GET", "/v1/tenants/{tenant}/retention"): rights(
         stranger=404, other=403, camera=403, reader=200, tenant=200, operator=200

@@ -15,6 +15,7 @@ from clients.protocol import (
     Registered,
     Registration,
 )
+from configs.bundle import Bundle
 from serving.ingress.query import AfterNameQuery, CameraId, LimitQuery, NameQuery
 from serving.ingress.routes.refusals import refusals
 from serving.ingress.services import NO_CAMERA, CameraPrincipal, Services, ThePrincipal, TheServices
@@ -38,7 +39,6 @@ async def register(principal: ThePrincipal, services: TheServices, registration:
     status = await store.status(camera)
     if status is None:
         raise NotFound("The camera was deleted while it was being registered. Register it again.")
-    rungs = zip(bundle.ladder.rungs(), bundle.costs, strict=True)
     return Registered(
         id=camera,
         token=token,
@@ -46,10 +46,7 @@ async def register(principal: ThePrincipal, services: TheServices, registration:
         next_seq=status.next_seq,
         bundle=bundle.id,
         classes=bundle.manifest.classes,
-        ladder=tuple(
-            LadderEntry(configuration=c.index, scale=c.scale, qp=c.qp, variant=c.variant, cost=cost)
-            for c, cost in rungs
-        ),
+        ladder=ladder_entries(bundle),
         codec=bundle.manifest.codec,
     )
 
@@ -94,6 +91,14 @@ async def delete(camera: CameraId, principal: CameraPrincipal, services: TheServ
     principal.require_tenant_key()
     await services.store.keys.record(principal.tenant, principal.key_id, "camera.delete", camera)
     await services.store.delete(principal.tenant, camera)
+
+
+def ladder_entries(bundle: Bundle) -> tuple[LadderEntry, ...]:
+    """The bundle's ladder as the protocol has it."""
+    return tuple(
+        LadderEntry(configuration=c.index, scale=c.scale, qp=c.qp, variant=c.variant, cost=cost)
+        for c, cost in zip(bundle.ladder.rungs(), bundle.costs, strict=True)
+    )
 
 
 async def _status(services: Services, camera: str) -> CameraStatus:

@@ -133,7 +133,8 @@ class Results:
             result = Result.model_validate_json(event.data) if event.event == "result" else None
         except ValidationError as error:
             raise RefusedByServer(_foreign(error)) from error
-        if event.id:
+        # of all cameras, the first events after a reconnection are older ones that come again
+        if event.id and (self.camera is not None or _number(event.id) > _number(self.last_event_id)):
             self.last_event_id = event.id
         if result is not None and not self._had(result):
             yield result
@@ -154,6 +155,11 @@ class Results:
         self.gaps.append(gap)
         self._newest.pop(gap.camera, None)
         self._notify(f"results of camera {gap.camera} after {gap.after} are lost: the window is over")
+
+
+def _number(identifier: str | None) -> tuple[int, ...]:
+    """An id of all cameras' events, to compare."""
+    return () if identifier is None else tuple(int(part) for part in identifier.split("-"))
 
 
 def _foreign(error: ValidationError) -> Problem:

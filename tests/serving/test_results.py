@@ -276,7 +276,7 @@ COMMITS, CUTS = 1000, 20
 
 async def commit_all(database: str, cameras: list[str], ready: threading.Event) -> list[tuple[str, int]]:
     """Commits a thousand segments, some out of order and with some dropped; what was committed, in order."""
-    store = StateStore(database, answers_kept=64, lease_s=5)
+    store = StateStore(database, answers_kept=64, lease_s=5, results_kept=COMMITS)
     order: list[tuple[str, int]] = []
     await asyncio.to_thread(ready.wait)
     for start in range(0, COMMITS, 4):

@@ -39,6 +39,12 @@ export class EventParser {
   }
 }
 
+/** Whether an id, milliseconds and a number, is behind another. */
+function later(id: string, than: string): boolean {
+  const [a, b] = [id.split("-").map(Number), than.split("-").map(Number)];
+  return a[0]! > b[0]! || (a[0] === b[0] && a[1]! > b[1]!);
+}
+
 /** Follows `path` until `signal` aborts; `connected` hears whether the server answers. */
 export async function follow(
   path: string,
@@ -70,7 +76,7 @@ export async function follow(
         heard();
         for (const event of parser.feed(part.value)) {
           if (event.name === "problem") throw new Refused(JSON.parse(event.data));
-          if (event.id) last = event.id;
+          if (event.id && later(event.id, last)) last = event.id; // the first ones may be older, and come again
           take(event);
         }
       }

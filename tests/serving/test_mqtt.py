@@ -87,8 +87,9 @@ class Subscriber:
         return [Result.model_validate_json(payload) for found, payload in self.messages if found == topic]
 
     def wait(self, topic: str, count: int) -> list[Result]:
+        """Results once so many different ones are there; at least once is what the broker promises."""
         ends = time.monotonic() + 60
-        while len(self.results(topic)) < count and time.monotonic() < ends:
+        while len({result.seq for result in self.results(topic)}) < count and time.monotonic() < ends:
             time.sleep(0.05)
         return self.results(topic)
 
@@ -136,8 +137,9 @@ async def test_results_reach_a_broker_once_through_restarts_of_both(
     topic = f"penance/{name.replace('/', '%2F')}/result"
     subscriber = Subscriber(broker.port)
     with served(server.url) as url:
+        # as if it had run before: a first start begins with what comes, whenever that is
+        (tmp_path / "position.json").write_text('{"event": "0-0"}')
         first = bridge(url, key, broker, tmp_path)
-        time.sleep(1)  # it begins with what comes
         for seq in range(5):
             await store.commit(camera, committed(seq))
         assert [result.seq for result in subscriber.wait(topic, 5)] == [0, 1, 2, 3, 4]
@@ -152,7 +154,7 @@ async def test_results_reach_a_broker_once_through_restarts_of_both(
         for seq in range(10, 15):
             await store.commit(camera, committed(seq))
         second = bridge(url, key, broker, tmp_path)
-        subscriber.wait(topic, len(found) + 5)
+        subscriber.wait(topic, 15)
         seqs = [result.seq for result in subscriber.results(topic)]
         assert sorted(set(seqs)) == list(range(15))
         assert json.loads(subscriber.messages[-1][1])["camera"] == camera

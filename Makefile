@@ -6,7 +6,7 @@ VIDEO ?=
 SEGMENTS ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check format manifests lock table clean
+.PHONY: help setup demo test test-fast check format manifests lock table dashboard clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ manifests: setup ## write what `serve build` says into the manifests under k8s/o
 
 table: setup ## the family measured on this machine: FLOPs, mIoU on CamVid (DATA=folder), milliseconds, the ladder (CLIPS=folder)
 	@$(BIN)/penance-evaluate family $(if $(DATA),--data "$(DATA)") $(if $(CLIPS),--clips "$(CLIPS)")
+
+dashboard: ## build the page at / anew from dashboard/ (needs Node and npm)
+	@cd dashboard && npm ci --no-audit --no-fund && npm run build
 
 lock: ## resolve the newest allowed versions anew into requirements.lock
 	@rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock

@@ -20,11 +20,15 @@ if TYPE_CHECKING:
     from clients.connection import PenanceServer
     from clients.errors import CameraError, RefusedByServer, ServerUnreachable, SourceError, TryLater
     from clients.policy import FixedPolicy, Observation, Policy, RoundRobinPolicy
+    from clients.results import Result
     from clients.source import VideoSource
+    from clients.subscription import Results
 
 _HOMES = {
     "Camera": "clients.camera",
     "SegmentResult": "clients.camera",
+    "Result": "clients.results",
+    "Results": "clients.subscription",
     "VideoSource": "clients.source",
     "PenanceServer": "clients.connection",
     "Uplink": "clients.bandwidth",
@@ -47,6 +51,8 @@ __all__ = [
     "PenanceServer",
     "Policy",
     "RefusedByServer",
+    "Result",
+    "Results",
     "RoundRobinPolicy",
     "SegmentResult",
     "ServerUnreachable",

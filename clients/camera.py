@@ -71,6 +71,7 @@ class Camera:
         the attribute follows with every answer.
     masks: label maps wanted with each answer: `none`, `last` frame, or `all` frames.
     segments: end after this many; None goes on to the end of the video.
+    one_connection: whether segments go over one WebSocket instead of a request each.
     deadline: seconds after which an answer is of no use; the server then refuses instead (None: never).
     patience: seconds without any answer after which `ServerUnreachable` is raised (None: try for ever).
     notify: gets one clear line when something happens that people should know.
@@ -92,6 +93,7 @@ class Camera:
         masks: MaskMode = "none",
         segments: int | None = None,
         uplink: Uplink | None = None,
+        one_connection: bool = False,
         deadline: float | None = None,
         patience: float | None = None,
         notify: Callable[[str], None] = lambda line: None,
@@ -112,7 +114,7 @@ class Camera:
         self._lock = threading.Lock()  # guards what the compressing and the sending thread share
         self._ledger = DropLedger()
         self._outage = Outage(notify, patience)
-        self.server = PenanceServer(server, key)
+        self.server = PenanceServer(server, key, one_connection)
         self._delivery = Delivery(
             self.server,
             self.uplink,

@@ -79,6 +79,14 @@ def camera(
             rich_help_panel=SERVER,
         ),
     ] = None,
+    one_connection: Annotated[
+        bool,
+        typer.Option(
+            "--one-connection",
+            help="send all segments over one WebSocket instead of a request each",
+            rich_help_panel=SERVER,
+        ),
+    ] = False,
     policy: Annotated[
         str,
         typer.Option(
@@ -183,6 +191,7 @@ def camera(
             masks="all" if save else masks.value,
             segments=segments,
             uplink=_uplink(uplink, uplink_trace),
+            one_connection=one_connection,
             deadline=deadline,
             patience=patience,
             notify=display.notify,

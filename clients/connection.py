@@ -16,6 +16,7 @@ from clients.bandwidth import SEND_BUFFER, Upload
 from clients.drops import Drop
 from clients.errors import (
     RefusedByServer,
+    ServerError,
     ServerUnreachable,
     StaleBundle,
     TryLater,
@@ -31,9 +32,14 @@ from clients.protocol import (
     SegmentAnswer,
     VariantInfo,
 )
+from clients.uploads import UploadConnection, UploadReply
 
 CONNECT_TIMEOUT = 5.0
 ANSWER_TIMEOUT = 60.0
+SOCKET_OPTIONS = [
+    (socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER),
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+]
 _ANSWER = TypeAdapter(SegmentAnswer)
 Answer = TypeVar("Answer")
 
@@ -60,20 +66,21 @@ class SegmentParameters(BaseModel):
 
 
 class PenanceServer:
-    """A thin client of one server. Registering needs a tenant's key; all else goes by the camera's token."""
+    """A thin client of one server. Registering needs a tenant's key; all else goes by the camera's token.
 
-    def __init__(self, url: str, key: str) -> None:
+    one_connection: whether segments go over one WebSocket instead of a request each (`clients.uploads`).
+    """
+
+    def __init__(self, url: str, key: str, one_connection: bool = False) -> None:
         if not url.startswith(("http://", "https://")):
             url = f"http://{url}"
         self.url, self._key = url.rstrip("/"), key
         self._registered: Registered | None = None
-        options = [
-            (socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER),
-            (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-        ]
+        self._one_connection = one_connection
+        self._uploads: UploadConnection | None = None
         self._http = httpx.Client(
             base_url=self.url,
-            transport=httpx.HTTPTransport(socket_options=options),
+            transport=httpx.HTTPTransport(socket_options=SOCKET_OPTIONS),
             timeout=httpx.Timeout(ANSWER_TIMEOUT, connect=CONNECT_TIMEOUT),
         )
 
@@ -86,6 +93,8 @@ class PenanceServer:
         self.close()
 
     def close(self) -> None:
+        if self._uploads is not None:
+            self._uploads.close()
         self._http.close()
 
     @property
@@ -101,6 +110,11 @@ class PenanceServer:
         self._registered = _read(
             TypeAdapter(Registered), self._request("POST", "/v1/clients", self._key, json=body)
         )
+        if self._one_connection:
+            if self._uploads is not None:
+                self._uploads.close()
+            address = f"{self.url}{self._path()}/upload"
+            self._uploads = UploadConnection(address, self._registered.token, _connected, ANSWER_TIMEOUT)
         return self._registered
 
     def send_segment(
@@ -115,9 +129,14 @@ class PenanceServer:
 
         Raises `UploadTooLate` when the upload's time is over before its last byte, else errors of the tree.
         """
+        if self._uploads is not None:
+            reply = self._uploads.send("segment", seq, size, upload, parameters.query())
+            if reply.answer is None:
+                raise _refused(reply)
+            return reply.answer
         response = self._request(
             "PUT",
-            f"/v1/clients/{self.registered.id}/segments/{seq}",
+            f"{self._path()}/segments/{seq}",
             self.registered.token,
             params=parameters.query(),
             content=upload,
@@ -127,11 +146,17 @@ class PenanceServer:
 
     def send_audit(self, seq: int, frame: bytes) -> None:
         """Sends the last frame of a segment, at the best compression setting, as its answer asked for."""
+        bundle = self.registered.bundle
+        if self._uploads is not None:
+            reply = self._uploads.send("audit", seq, len(frame), [frame], {"bundle": bundle})
+            if reply.problem is not None:
+                raise _refused(reply)
+            return
         self._request(
             "PUT",
             f"{self._path()}/segments/{seq}/audit",
             self.registered.token,
-            params={"bundle": self.registered.bundle},
+            params={"bundle": bundle},
             content=frame,
             headers={"content-type": SEGMENT_TYPE},
         )
@@ -170,15 +195,31 @@ class PenanceServer:
             raise ServerUnreachable(f"no answer from {self.url} ({reason})") from error
         if response.is_success:
             return response
-        problem = _problem(response)
-        if response.status_code in (429, 503):
-            told = retry_after(response.headers.get("retry-after"), time.time())
-            raise TryLater(problem, told if problem.retry_after_s is None else problem.retry_after_s)
         if response.status_code in (502, 504):  # a proxy speaks, the server behind it does not
             raise ServerUnreachable(f"no answer from behind {self.url} ({response.status_code})")
-        if response.status_code == 409 and problem_slug(problem).endswith("bundle"):
-            raise StaleBundle(problem)
-        raise RefusedByServer(problem)
+        raise refusal(problem_of(response), retry_after(response.headers.get("retry-after"), time.time()))
+
+
+def refusal(problem: Problem, retry_after_s: float | None = None) -> ServerError:
+    """The error that a problem document comes out as; `retry_after_s` is what the header said."""
+    if problem.status in (429, 503):
+        return TryLater(problem, retry_after_s if problem.retry_after_s is None else problem.retry_after_s)
+    if problem.status == 409 and problem_slug(problem).endswith("bundle"):
+        return StaleBundle(problem)
+    return RefusedByServer(problem)
+
+
+def _refused(reply: UploadReply) -> ServerError:
+    if reply.problem is None:
+        return ServerUnreachable(f"the reply to segment {reply.seq} holds nothing")
+    return refusal(reply.problem)
+
+
+def _connected(host: str, port: int) -> socket.socket:
+    made = socket.create_connection((host, port), CONNECT_TIMEOUT)
+    for option in SOCKET_OPTIONS:
+        made.setsockopt(*option)
+    return made
 
 
 def _read(model: TypeAdapter[Answer], response: httpx.Response) -> Answer:
@@ -194,7 +235,7 @@ def _read(model: TypeAdapter[Answer], response: httpx.Response) -> Answer:
         raise RefusedByServer(problem) from error
 
 
-def _problem(response: httpx.Response) -> Problem:
+def problem_of(response: httpx.Response) -> Problem:
     """The problem document of an answer; proxies and other servers send none, so one is made for them."""
     try:
         return Problem.model_validate_json(response.content)

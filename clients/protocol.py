@@ -163,32 +163,58 @@ class VariantInfo(Message):
 
 
 class LabelMaps(Message):
-    """Label maps of one segment, lossless: zlib over the bytes of a (frames, height, width) uint8 array.
+    """Label maps of one segment, lossless: only where a label differs from what its neighbours foretell.
 
-    Every frame but the first is stored as its XOR with the frame before, which is mostly zeros.
+    The XOR of each frame with the one before it and of each row with the one above it is mostly zeros. `data`
+    holds what is not: for n such bytes in the order of a (frames, height, width) array, the steps from each
+    to the next as uint32 (the first from -1), all their lowest bytes, then all their second ones, and so on,
+    then the n bytes themselves; under zlib, in base64. `coding` `xor`, which older servers wrote, is zlib
+    over all bytes, frames XORed only.
     """
 
     frames: int
     height: int
     width: int
     data: str = Field(description="base64")
+    coding: Literal["xor", "steps"] = "xor"
 
     @classmethod
     def pack(cls, maps: NDArray[np.uint8]) -> LabelMaps:
         frames, height, width = maps.shape
         changes = maps.copy()
         changes[1:] ^= maps[:-1]
-        packed = zlib.compress(changes.tobytes(), level=1)
-        return cls(frames=frames, height=height, width=width, data=base64.b64encode(packed).decode())
+        changes[:, 1:] ^= changes[:, :-1].copy()
+        flat = changes.reshape(-1)
+        places = np.flatnonzero(flat)
+        steps = np.diff(places, prepend=-1).astype("<u4").view(np.uint8).reshape(-1, 4)
+        packed = zlib.compress(steps.T.tobytes() + flat[places].tobytes(), level=6)
+        data = base64.b64encode(packed).decode()
+        return cls(frames=frames, height=height, width=width, data=data, coding="steps")
 
     def unpack(self) -> NDArray[np.uint8]:
         """(frames, height, width) uint8 class ids. Raises `ValueError` if the data is not of that size."""
         size = self.frames * self.height * self.width
-        raw = zlib.decompressobj().decompress(base64.b64decode(self.data), size + 1)
-        if len(raw) != size:
-            raise ValueError(f"label maps should unpack to {size} bytes, found {len(raw)}")
-        changes = np.frombuffer(raw, np.uint8).reshape(self.frames, self.height, self.width)
-        return np.bitwise_xor.accumulate(changes, axis=0)
+        most = size if self.coding == "xor" else 5 * size
+        raw = np.frombuffer(zlib.decompressobj().decompress(base64.b64decode(self.data), most + 1), np.uint8)
+        changes = raw
+        if self.coding == "steps":
+            count = len(raw) // 5
+            steps = raw[: 4 * count].reshape(4, count).T.copy().view("<u4").reshape(-1)
+            places = np.cumsum(steps, dtype=np.int64) - 1
+            if len(raw) != 5 * count or (count and places[-1] >= size) or not steps.all():
+                raise ValueError(f"label maps should have their changes within {size} bytes")
+            changes = np.zeros(size, np.uint8)
+            changes[places] = raw[4 * count :]
+        if len(changes) != size:
+            raise ValueError(f"label maps should unpack to {size} bytes, found {len(changes)}")
+        rows = changes.reshape(self.frames, self.height, self.width)
+        if self.coding == "steps":
+            rows = np.bitwise_xor.accumulate(rows, axis=1)
+        return np.bitwise_xor.accumulate(rows, axis=0)
+
+    def last(self) -> LabelMaps:
+        """The last frame's alone."""
+        return self if self.frames == 1 else LabelMaps.pack(self.unpack()[-1:])
 
 
 class Timings(Message):

@@ -62,6 +62,12 @@ class Settings(BaseSettings):
         le=100_000,
         description="transitions kept for learning, per camera, 1 KB each; 0: none",
     )
+    results_kept: int = Field(
+        256, ge=1, le=10_000, description="results that can be read again, per camera, 1 KB each at most"
+    )
+    label_maps_kept: int = Field(
+        16, ge=1, le=1024, description="segments whose label maps are held, per camera; 2 MB each at most"
+    )
     lease_s: float = Field(
         3.0, gt=0.2, description="how long a segment stays claimed by a replica that fell silent"
     )

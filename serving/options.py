@@ -9,9 +9,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from clients.administration import TenantLimits
+from clients.results import Retention
 from configs.settings import SHIPPED_OPTIONS
 from serving.alerts.decision import AlertOptions
 from serving.ingress.admission import AdmissionOptions
+from serving.ingress.places import ConnectionsOptions
 from serving.promise import AuditOptions
 from serving.telemetry.options import TelemetryOptions
 
@@ -59,6 +61,8 @@ class ServingOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     limits: TenantLimits
+    retention: Retention
+    connections: ConnectionsOptions
     admission: AdmissionOptions
     audits: AuditOptions
     alerts: AlertOptions

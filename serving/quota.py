@@ -11,16 +11,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from clients.administration import TenantLimits
 from serving.problems import QuotaExceeded, StateUnavailable
 from serving.state.tenants import TenantStore, camera_buckets, tenant_buckets
+from serving.tenant_cache import TenantCache, remember
 
 BURST_S = 5.0
 """Seconds' worth that a full bucket holds."""
-LIMITS_CACHE_S = 10.0
-REMEMBERED = 10_000
 
 Amounts = Mapping[str, float]
 """By the name of the limit: what a segment takes. Names without a limit of a rate are not allowed."""
@@ -68,22 +66,13 @@ class Quotas:
     def __init__(
         self, tenants: TenantStore, defaults: TenantLimits, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._tenants, self._defaults, self._clock = tenants, defaults, clock
-        self._limits: OrderedDict[str, tuple[float, TenantLimits]] = OrderedDict()
+        self._tenants, self._clock = tenants, clock
+        self._limits = TenantCache(lambda tenant: tenants.limits(tenant, defaults), defaults, clock)
         self._own: OrderedDict[str, Buckets] = OrderedDict()
 
     async def limits(self, tenant: str) -> TenantLimits:
         """A tenant's limits, at most ten seconds old; while Redis is away, the last known or the defaults."""
-        now = self._clock()
-        cached = self._limits.get(tenant)
-        if cached is not None and now < cached[0]:
-            return cached[1]
-        try:
-            limits = await self._tenants.limits(tenant, self._defaults)
-        except StateUnavailable:
-            return self._defaults if cached is None else cached[1]
-        _remember(self._limits, tenant, (now + LIMITS_CACHE_S, limits))
-        return limits
+        return await self._limits.get(tenant)
 
     async def take(self, holder: Holder, amounts: Amounts) -> None:
         """Takes what a segment uses from its camera's buckets and its tenant's, or from none of them. Raises
@@ -111,7 +100,7 @@ class Quotas:
         except StateUnavailable:
             local = self._own.get(buckets) or Buckets()
             scarce, wait = local.take(rates, amounts, self._clock())
-            _remember(self._own, buckets, local)
+            remember(self._own, buckets, local)
         if scarce:
             raise QuotaExceeded(
                 f"This {whose} may use {rates[scarce]:g} {UNITS[scarce]} a second and has. Send this again "
@@ -126,13 +115,3 @@ class Quotas:
 
 def _negative(amounts: Amounts) -> Amounts:
     return {name: -amount for name, amount in amounts.items()}
-
-
-Value = TypeVar("Value")
-
-
-def _remember(cache: OrderedDict[str, Value], name: str, value: Value) -> None:
-    cache[name] = value
-    cache.move_to_end(name)
-    while len(cache) > REMEMBERED:
-        cache.popitem(last=False)

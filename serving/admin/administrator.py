@@ -19,6 +19,7 @@ from clients.administration import (
 )
 from clients.alerts import IssuedWebhook, NewWebhook, WebhookInfo
 from clients.protocol import CameraPatch, CameraStatus
+from clients.results import Retention, RetentionPatch
 from clients.usage import UsageReport
 from configs.rates import RateCard
 from serving.admin.usage import usage_report
@@ -90,6 +91,12 @@ class Administrator:
         if patch.model_fields_set:
             await self._tenants.set_limits(tenant, patch, self._actor)
         return await self._tenants.limits(tenant, self._options.limits)
+
+    async def retention(self, tenant: str, patch: RetentionPatch) -> Retention:
+        """What a tenant's results leave behind, after changing what the patch names, which is logged."""
+        if patch.model_fields_set:
+            await self._store.results.set_retention(tenant, patch, self._actor)
+        return await self._store.results.retention(tenant, self._options.retention)
 
     async def usage(self, tenant: str, month: str | None) -> UsageReport:
         """A tenant's month, `2026-11`, priced; None means the month that runs."""

@@ -38,6 +38,14 @@ class IssuedScope(StrEnum):
     OPERATOR = "operator"
 
 
+class KeptMaps(StrEnum):
+    """Label maps that are kept within a tenant's window."""
+
+    NONE = "none"
+    LAST = "last"
+    ALL = "all"
+
+
 @app.callback()
 def main_options(
     context: typer.Context,
@@ -145,6 +153,29 @@ def limits(
     except ValidationError as error:
         raise typer.BadParameter(describe_faults(error)) from error
     typer.echo(_run(context, lambda administrator: administrator.limits(tenant, patch)).model_dump_json())
+
+
+@app.command()
+def retention(
+    context: typer.Context,
+    tenant: Annotated[str, typer.Argument(help="whose results")],
+    window: Annotated[float | None, typer.Option(help="seconds that results can be read again")] = None,
+    label_maps: Annotated[
+        KeptMaps | None, typer.Option(help="which of a segment's label maps are kept for readers")
+    ] = None,
+) -> None:
+    """Prints as JSON what a tenant's results leave behind, after changing what is given; that is logged."""
+    from clients.results import RetentionPatch
+
+    _check_tenant(tenant)
+    given = {"window_s": window, "label_maps": None if label_maps is None else label_maps.value}
+    try:
+        patch = RetentionPatch.model_validate(
+            {name: value for name, value in given.items() if value is not None}
+        )
+    except ValidationError as error:
+        raise typer.BadParameter(describe_faults(error)) from error
+    typer.echo(_run(context, lambda administrator: administrator.retention(tenant, patch)).model_dump_json())
 
 
 @app.command()

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from clients.administration import AuditPage, IssuedKey, KeyPage, LimitsPatch, NewKey, TenantLimits
 from clients.alerts import IssuedWebhook, NewWebhook, WebhookInfo
 from clients.protocol import CameraPage, CameraStatus, Problem
+from clients.results import Retention, RetentionPatch
 from clients.usage import UsageReport
 
 TIMEOUT_S = 30.0
@@ -54,6 +55,11 @@ class RemoteAdministrator:
         path, changes = f"/v1/tenants/{tenant}/limits", patch.model_dump(include=patch.model_fields_set)
         answer = await (self._send("PATCH", path, json=changes) if changes else self._send("GET", path))
         return TenantLimits.model_validate_json(answer)
+
+    async def retention(self, tenant: str, patch: RetentionPatch) -> Retention:
+        path, changes = f"/v1/tenants/{tenant}/retention", patch.model_dump(include=patch.model_fields_set)
+        answer = await (self._send("PATCH", path, json=changes) if changes else self._send("GET", path))
+        return Retention.model_validate_json(answer)
 
     async def retarget(self, tenant: str, name: str, target_miou: float) -> CameraStatus:
         """Needs the tenant's own key: an operator's reaches no cameras."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from clients.protocol import LabelMaps, MaskMode, SegmentAnswer, Timings
 from configs.bundle import Bundle
-from serving.ingress.admission import BrownOut
 from serving.ingress.inference import Inferred
 from serving.state.transitions import UNTOLD, Decision
 
@@ -30,6 +30,7 @@ class SegmentRequest:
     body: bytes
     arrived: float
     received: float
+    captured_at: float | None = None
     decision: Decision = UNTOLD
     at_work: bool = False
 
@@ -42,7 +43,8 @@ class SegmentRequest:
 class Outcome:
     """What became of a segment, ready to be answered and committed. `aim` is the target that the camera shall
     choose its next configurations by; `correction` what the camera's audits say of `predicted`; `drawn`
-    whether it is audited, None where no audit could be drawn."""
+    whether it is audited, None where no audit could be drawn; `masks` the label maps that its camera gets,
+    and `kept` which of those that were made its tenant keeps for readers."""
 
     inferred: Inferred
     target: float
@@ -54,6 +56,8 @@ class Outcome:
     shed: tuple[Literal["label-maps"], ...]
     state_ms: float
     queue_ms: float
+    masks: LabelMaps | None
+    kept: MaskMode
 
 
 def segment_answer(bundle: Bundle, request: SegmentRequest, outcome: Outcome) -> SegmentAnswer:
@@ -81,24 +85,33 @@ def segment_answer(bundle: Bundle, request: SegmentRequest, outcome: Outcome) ->
             embed=inferred.embed_ms,
             total=(done - request.arrived) * 1e3,
         ),
-        masks=None if request.masks == "none" or outcome.shed else result.masks,
+        masks=outcome.masks,
         audit=bool(outcome.drawn),
         target_miou=outcome.aim,
         shed=outcome.shed,
     )
 
 
+def segment_result(request: SegmentRequest, answer: SegmentAnswer, target: float) -> str:
+    """The answer as those get it who read along: a `Result` as JSON, without what only the commit knows."""
+    known: dict[str, Any] = answer.model_dump(
+        include={"seq", "bundle", "configuration", "cost", "class_shares", "timings_ms"}
+    )
+    predicted = answer.predicted_miou
+    known["predicted_miou"] = None if predicted is None else min(1.0, max(0.0, predicted + answer.correction))
+    known |= {"target_miou": target, "captured_at": request.captured_at}
+    return json.dumps(known | {"bytes": len(request.body), "bandwidth": request.bandwidth})
+
+
 def audit_map(bundle: Bundle, request: SegmentRequest, outcome: Outcome) -> str:
     """What an audit of this segment is held against: variant, confidence, the last frame's label map."""
     masks, encoding = outcome.inferred.segmentation.masks, outcome.inferred.encoding
     assert masks is not None
-    last = masks if masks.frames == 1 else LabelMaps.pack(masks.unpack()[-1:])
     variant = bundle.ladder[request.configuration].variant
-    return f"{variant} {encoding.confidence:.17g}\n{last.model_dump_json()}"
+    return f"{variant} {encoding.confidence:.17g}\n{masks.last().model_dump_json()}"
 
 
-def wanted_masks(asked: MaskMode, level: BrownOut, audited: bool) -> MaskMode:
-    """Which label maps a variant makes: what the camera asked for unless under pressure, and the last frame's
+def wanted_masks(asked: MaskMode, kept: MaskMode, audited: bool) -> MaskMode:
+    """Which label maps a variant makes: what the camera asked for and its tenant keeps, and the last frame's
     where the segment is audited."""
-    masks: MaskMode = "none" if level >= BrownOut.LABEL_MAPS else asked
-    return "last" if audited and masks == "none" else masks
+    return max(asked, kept, "last" if audited else "none", key=get_args(MaskMode).index)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Path, Query
+from pydantic import BaseModel, ConfigDict, Field
 
 from clients.administration import KEY_ID_PATTERN, MAX_PAGE, TENANT_PATTERN
 from clients.protocol import MAX_DROPPED, MAX_SEQ, NAME_PATTERN, SEGMENT_TYPE, MaskMode
@@ -29,44 +30,7 @@ NameQuery = Annotated[
 AfterNameQuery = Annotated[str, Query(max_length=128, description="`next` of the page before")]
 LimitQuery = Annotated[int, Query(ge=1, le=MAX_PAGE, description="entries on a page")]
 SeqPath = Annotated[int, Path(ge=0, le=MAX_SEQ, description="the segment's number, rising by camera")]
-ConfigurationQuery = Annotated[int, Query(ge=0, description="index on the bundle's ladder", examples=[42])]
 BundleQuery = Annotated[str, Query(max_length=128, description="id of the bundle that the camera works with")]
-BandwidthQuery = Annotated[
-    float | None,
-    Query(ge=0, le=1e6, allow_inf_nan=False, description="measured uplink, megabytes per second"),
-]
-TargetQuery = Annotated[float | None, Query(ge=0, le=1, allow_inf_nan=False, description="target mIoU")]
-DeadlineQuery = Annotated[
-    float | None, Query(gt=0, le=600_000, allow_inf_nan=False, description="milliseconds from the first byte")
-]
-CapturedQuery = Annotated[
-    float | None,
-    Query(ge=0, le=1e12, allow_inf_nan=False, description="when the last frame was taken, Unix seconds"),
-]
-DroppedQuery = Annotated[
-    str,
-    Query(
-        max_length=MAX_DROPPED * 24,
-        pattern=r"^(\d{1,16}:\d{1,4}(,\d{1,16}:\d{1,4})*)?$",
-        description="segments dropped since the last answer, as seq:configuration,seq:configuration",
-        examples=["17:42"],
-    ),
-]
-ProbabilityQuery = Annotated[
-    float | None,
-    Query(gt=0, le=1, allow_inf_nan=False, description="with which the policy gave this configuration"),
-]
-FeedbackQuery = Annotated[
-    int | None, Query(ge=0, le=MAX_SEQ, description="the segment whose embedding the policy went by")
-]
-SeenQuery = Annotated[
-    str,
-    Query(
-        max_length=MAX_SEEN,
-        pattern=SEEN_PATTERN,
-        description="what else the policy saw: base64 of float16, kept for learning",
-    ),
-]
 SEGMENT_BODY = {
     "requestBody": {
         "required": True,
@@ -74,7 +38,54 @@ SEGMENT_BODY = {
     }
 }
 """How a body of video stands in the interface's description."""
-MasksQuery = Annotated[MaskMode, Query(description="which label maps the answer shall hold")]
+
+
+class SegmentParameters(BaseModel):
+    """What goes with a segment's bytes: the query of a PUT, and the head of an upload on a connection."""
+
+    model_config = ConfigDict(frozen=True)
+
+    configuration: int = Field(ge=0, description="index on the bundle's ladder", examples=[42])
+    bundle: str = Field(max_length=128, description="id of the bundle that the camera works with")
+    bandwidth: float | None = Field(
+        None, ge=0, le=1e6, allow_inf_nan=False, description="measured uplink, megabytes per second"
+    )
+    target: float | None = Field(None, ge=0, le=1, allow_inf_nan=False, description="target mIoU")
+    deadline_ms: float | None = Field(
+        None, gt=0, le=600_000, allow_inf_nan=False, description="milliseconds from the first byte"
+    )
+    captured_at: float | None = Field(
+        None,
+        ge=0,
+        le=1e12,
+        allow_inf_nan=False,
+        description="when the last frame was taken, Unix seconds",
+    )
+    dropped: str = Field(
+        "",
+        max_length=MAX_DROPPED * 24,
+        pattern=r"^(\d{1,16}:\d{1,4}(,\d{1,16}:\d{1,4})*)?$",
+        description="segments dropped since the last answer, as seq:configuration,seq:configuration",
+        examples=["17:42"],
+    )
+    masks: MaskMode = Field("none", description="which label maps the answer shall hold")
+    probability: float | None = Field(
+        None, gt=0, le=1, allow_inf_nan=False, description="with which the policy gave this configuration"
+    )
+    feedback: int | None = Field(
+        None, ge=0, le=MAX_SEQ, description="the segment whose embedding the policy went by"
+    )
+    seen: str = Field(
+        "",
+        max_length=MAX_SEEN,
+        pattern=SEEN_PATTERN,
+        description="what else the policy saw: base64 of float16, kept for learning",
+    )
+
+
+MapsQuery = Annotated[
+    MaskMode, Query(description="which label maps to read along, as far as the tenant keeps them")
+]
 
 
 def parse_dropped(text: str, seq: int, ladder: Ladder) -> tuple[tuple[int, int], ...]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from serving.ingress.api import build_api
 from serving.ingress.audits import Auditor
 from serving.ingress.dispatch import Dispatcher
 from serving.ingress.inference import Inference
+from serving.ingress.places import Places
 from serving.ingress.segments import SegmentService
 from serving.ingress.services import Services
 from serving.keys import Keyring, ensure_demo_key
@@ -32,6 +35,9 @@ from serving.telemetry.promises import PromiseTelemetry
 from serving.telemetry.pulse import Pulse
 from serving.telemetry.segments import SegmentTelemetry
 from serving.telemetry.tenants import TenantLabels
+from serving.tenant_cache import TenantCache
+
+LOAD_EVERY_S = 2.0
 
 logger = logging.getLogger("ray.serve")
 
@@ -52,7 +58,7 @@ class IngressReplica:
         self._options, self._rates = options, load_rates(settings.rates_file)
         self._variants, self._encoder, self._database = variants, encoder, database
         self._starting: asyncio.Task[Services] | None = None
-        self._background: list[asyncio.Task[None]] = []
+        self._background: tuple[asyncio.Task[None], ...] = ()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_api(self.services)
@@ -69,16 +75,21 @@ class IngressReplica:
         telemetry = SegmentTelemetry(instruments, labels)
         audits = self._options.audits
         auditor = Auditor(audits, self._bundle, store.audits, inference, dispatcher, telemetry)
+        kept = self._options.retention
+        retention = TenantCache(lambda tenant: store.results.retention(tenant, kept), kept)
         segments = SegmentService(
-            self._bundle, self._settings, store, quotas, inference, dispatcher, auditor, telemetry
+            self._bundle, self._settings, store, quotas, inference, dispatcher, auditor, telemetry, retention
         )
         if not self._settings.redis_cluster:  # what older versions left, which knew no clusters
             await store.keys.take_over()
         await ensure_demo_key(store, self._settings.key_file)
         promises = PromiseTelemetry(instruments, labels, audits.confidence)
         watch = Watch(store, self._options.limits, audits, self._options.alerts, promises)
-        pulse = Pulse(instruments, dispatcher, store)
-        self._background = [asyncio.create_task(watch.run()), asyncio.create_task(pulse.run())]
+        self._background = (
+            asyncio.create_task(watch.run()),
+            asyncio.create_task(Pulse(instruments, dispatcher, store).run()),
+            asyncio.create_task(_tell_load(store, dispatcher)),
+        )
         return Services(
             self._bundle,
             self._settings,
@@ -90,6 +101,9 @@ class IngressReplica:
             segments,
             auditor,
             telemetry,
+            retention,
+            Places(self._options.connections.listeners),
+            Places(self._options.connections.uploads),
         )
 
     async def services(self) -> Services:
@@ -105,6 +119,15 @@ class IngressReplica:
             await self.services()
         except StateUnavailable as problem:
             logger.warning("Not ready yet: %s", problem.detail)
+
+
+async def _tell_load(store: StateStore, dispatcher: Dispatcher) -> None:
+    """Has others know how this replica stands."""
+    me = secrets.token_urlsafe(6)
+    while True:
+        with suppress(StateUnavailable):
+            await store.live.tell(me, dispatcher.load)
+        await asyncio.sleep(LOAD_EVERY_S)
 
 
 # Not a decorator: the class must stay importable by name, or Ray pickles its whole module by value.

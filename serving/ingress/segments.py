@@ -13,7 +13,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 from clients.codec import DecodeLimits, scaled_size
-from clients.protocol import MaskMode, SegmentAnswer, SegmentFormat
+from clients.protocol import LabelMaps, MaskMode, SegmentAnswer, SegmentFormat
+from clients.results import Retention
 from configs.bundle import Bundle
 from configs.settings import Settings
 from serving.deployments.encoder import Encoding
@@ -23,7 +24,14 @@ from serving.ingress.audits import Auditor
 from serving.ingress.dispatch import Dispatcher
 from serving.ingress.fairness import Work
 from serving.ingress.inference import Inference, Inferred
-from serving.ingress.outcome import Outcome, SegmentRequest, audit_map, segment_answer, wanted_masks
+from serving.ingress.outcome import (
+    Outcome,
+    SegmentRequest,
+    audit_map,
+    segment_answer,
+    segment_result,
+    wanted_masks,
+)
 from serving.problems import (
     DeadlinePassed,
     Invalid,
@@ -35,9 +43,11 @@ from serving.problems import (
     StateUnavailable,
 )
 from serving.quota import Holder, Quotas
+from serving.state.results import REPLAY_S, HeldMaps
 from serving.state.store import Claim, Commit, StateStore
 from serving.telemetry.segments import HUNG_UP, SegmentTelemetry
 from serving.telemetry.tracing import describe_segment, tracer
+from serving.tenant_cache import TenantCache
 
 WAIT_STEP_S = 0.05
 BYTES_PER_MEGABYTE = 1e6
@@ -56,10 +66,11 @@ class SegmentService:
         dispatcher: Dispatcher,
         auditor: Auditor,
         telemetry: SegmentTelemetry,
+        retention: TenantCache[Retention],
     ) -> None:
         self._bundle, self._settings, self._store, self._quotas = bundle, settings, store, quotas
         self._inference, self._dispatcher, self._times = inference, dispatcher, ServiceTimes()
-        self._auditor, self._telemetry = auditor, telemetry
+        self._auditor, self._telemetry, self._retention = auditor, telemetry, retention
         self._background: set[asyncio.Task[Any]] = set()
 
     async def take(self, request: SegmentRequest) -> SegmentAnswer:
@@ -87,7 +98,7 @@ class SegmentService:
         while True:
             claim = await self._store.begin(request.camera, request.seq)
             if claim.verdict == "replay":
-                return await self._replay(request, claim.detail)
+                return await self._replayed(request, claim.detail)
             if claim.verdict != "wait":
                 break
             # The first one is still running, perhaps at another replica: its answer is this one's too.
@@ -105,10 +116,6 @@ class SegmentService:
             if isinstance(error, asyncio.CancelledError):
                 await self._telemetry.refused(request.tenant, request.camera, request.seq, HUNG_UP)
             raise
-
-    async def _replay(self, request: SegmentRequest, stored: str) -> SegmentAnswer:
-        await self._telemetry.replayed(request.tenant, request.camera, request.seq)
-        return SegmentAnswer.model_validate_json(stored).model_copy(update={"replayed": True})
 
     def _refuse_unless_claimed(self, verdict: str, request: SegmentRequest, detail: str) -> None:
         if verdict == "missing":
@@ -152,7 +159,10 @@ class SegmentService:
             "gflops_per_s": flops / 1e9,
             "bytes_per_s": float(len(request.body)),
         }
-        limits = await self._quotas.limits(request.tenant)
+        limits, retention = (
+            await self._quotas.limits(request.tenant),
+            await self._retention.get(request.tenant),
+        )
         payer = Holder(request.tenant, request.camera, claim.rates)
         await self._quotas.take(payer, amounts)
         now, allowed = time.perf_counter(), request.remaining_s(self._settings.answer_timeout_s)
@@ -173,7 +183,10 @@ class SegmentService:
                 level = self._dispatcher.brown_out()
                 drawn = self._auditor.draw(level)
                 started = time.perf_counter()
-                masks = wanted_masks(request.masks, level, bool(drawn))
+                shed = level >= BrownOut.LABEL_MAPS
+                asked: MaskMode = "none" if shed else request.masks
+                kept: MaskMode = "none" if shed else retention.label_maps
+                masks = wanted_masks(asked, kept, bool(drawn))
                 inferred = await self._infer(request, segment, masks)
                 ended = time.perf_counter()
                 self._times.observe(configuration.variant, flops, ended - started, ended)
@@ -189,11 +202,13 @@ class SegmentService:
             drawn=drawn,
             # below the camera's own only under pressure, and by no more than its tenant consents to
             aim=max(0.0, target - limits.lenience) if level >= BrownOut.TARGETS else target,
-            shed=("label-maps",) if level >= BrownOut.LABEL_MAPS and request.masks != "none" else (),
+            shed=("label-maps",) if shed and request.masks != "none" else (),
             state_ms=state_ms,
             queue_ms=(started - queued) * 1e3,
+            masks=await _part(inferred.segmentation.masks, asked),
+            kept=kept,
         )
-        return await self._commit(request, segment, outcome)
+        return await self._commit(request, segment, outcome, retention.window_s)
 
     async def _infer(self, request: SegmentRequest, segment: SegmentFormat, masks: MaskMode) -> Inferred:
         configuration = self._bundle.ladder[request.configuration]
@@ -214,7 +229,7 @@ class SegmentService:
         return await self._auditor.predict(variant, encoding.confidence)
 
     async def _commit(
-        self, request: SegmentRequest, segment: SegmentFormat, outcome: Outcome
+        self, request: SegmentRequest, segment: SegmentFormat, outcome: Outcome, window_s: float
     ) -> SegmentAnswer:
         answer, target = segment_answer(self._bundle, request, outcome), outcome.target
         if request.remaining_s(self._settings.answer_timeout_s) <= 0:
@@ -232,13 +247,17 @@ class SegmentService:
             frames=segment.frames,
             target=target,
             flops=outcome.flops,
-            answer=answer.model_dump_json(),
+            answer=answer.model_copy(update={"masks": None}).model_dump_json(),
             embedding=answer.embedding,
             dropped=[(seq, self._bundle.costs[index]) for seq, index in request.dropped],
             audit_share=None if outcome.drawn is None else self._auditor.options.share,
             audit_map=audit_map(self._bundle, request, outcome) if outcome.drawn else None,
             bandwidth=request.bandwidth,
             decision=request.decision,
+            result=segment_result(request, answer, target),
+            window_s=window_s,
+            maps=_held_maps(request, outcome),
+            maps_kept_s=max(REPLAY_S if answer.masks else 0.0, window_s if outcome.kept != "none" else 0.0),
         )
         began = time.perf_counter()
         with tracer.start_as_current_span("commit"):
@@ -261,10 +280,38 @@ class SegmentService:
             )
             return answer
         if done.verdict == "replay":
-            return await self._replay(request, done.answer)
+            return await self._replayed(request, done.answer)
         self._refuse_unless_claimed(done.verdict, request, done.answer)
         raise Invalid(f"The segment's state is {done.verdict}.")
+
+    async def _replayed(self, request: SegmentRequest, stored: str) -> SegmentAnswer:
+        """A stored answer, with its label maps as long as they are held."""
+        await self._telemetry.replayed(request.tenant, request.camera, request.seq)
+        answer = SegmentAnswer.model_validate_json(stored).model_copy(update={"replayed": True})
+        if answer.masks is not None:  # older versions stored them in the answer
+            return answer
+        held = (await self._store.results.maps(request.camera, [request.seq])).get(request.seq)
+        if held is not None:
+            return answer.model_copy(update={"masks": await asyncio.to_thread(held.for_camera)})
+        over = request.masks != "none"
+        return answer.model_copy(update={"shed": ("label-maps",)}) if over else answer
 
     async def _fold(self, tenant: str, camera: str) -> None:
         with suppress(StateUnavailable):  # the next hour, or whoever reads the usage, folds it then
             await self._store.usage.fold(tenant, camera)
+
+
+def _held_maps(request: SegmentRequest, outcome: Outcome) -> HeldMaps | None:
+    """The label maps to hold, for readers and for the camera to ask again."""
+    maps = outcome.inferred.segmentation.masks
+    if maps is None or (outcome.masks is None and outcome.kept == "none"):
+        return None
+    asked = "none" if outcome.masks is None else request.masks
+    return HeldMaps(request.seq, asked, outcome.kept, maps.model_dump_json())
+
+
+async def _part(maps: LabelMaps | None, mode: MaskMode) -> LabelMaps | None:
+    """What `mode` names of label maps; unpacking many frames does not hold up the event loop."""
+    if maps is None or mode == "none":
+        return None
+    return await asyncio.to_thread(maps.last) if mode == "last" else maps

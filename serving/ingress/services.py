@@ -10,13 +10,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, cast
 
-from fastapi import Depends, Request
+from fastapi import Depends
+from starlette.requests import HTTPConnection
 
+from clients.results import Retention
 from configs.bundle import Bundle
 from configs.rates import RateCard
 from configs.settings import Settings
 from serving.admin.administrator import Administrator
 from serving.ingress.audits import Auditor
+from serving.ingress.places import Places
 from serving.ingress.query import CameraId
 from serving.ingress.segments import SegmentService
 from serving.keys import Keyring, Principal
@@ -25,6 +28,7 @@ from serving.problems import NotFound
 from serving.quota import Quotas
 from serving.state.store import StateStore
 from serving.telemetry.segments import SegmentTelemetry
+from serving.tenant_cache import TenantCache
 
 NO_CAMERA = "There is no such camera for this key. Register it with POST /v1/clients."
 
@@ -43,30 +47,35 @@ class Services:
     segments: SegmentService
     auditor: Auditor
     telemetry: SegmentTelemetry
+    retention: TenantCache[Retention]
+    listeners: Places
+    uploads: Places
 
 
 ServicesSource = Callable[[], Awaitable[Services]]
 """Gives the services, once they are there. Raises `StateUnavailable` while the store cannot be reached."""
 
 
-async def _services(request: Request) -> Services:
-    return await cast(ServicesSource, request.app.state.services)()
+async def services_of(connection: HTTPConnection) -> Services:
+    """The services of the replica that this request or connection came to."""
+    return await cast(ServicesSource, connection.app.state.services)()
 
 
-TheServices = Annotated[Services, Depends(_services)]
+TheServices = Annotated[Services, Depends(services_of)]
 
 
-async def _principal(request: Request, services: TheServices) -> Principal:
-    principal = await services.keyring.authenticate(request.headers.get("authorization"))
-    request.state.tenant = principal.tenant
+async def principal_of(connection: HTTPConnection, services: TheServices) -> Principal:
+    """Whom the key of a request or connection speaks for, as of now."""
+    principal = await services.keyring.authenticate(connection.headers.get("authorization"))
+    connection.state.tenant = principal.tenant
     return principal
 
 
-ThePrincipal = Annotated[Principal, Depends(_principal)]
+ThePrincipal = Annotated[Principal, Depends(principal_of)]
 """Whom the request's key speaks for."""
 
 
-async def _camera_principal(camera: CameraId, principal: ThePrincipal, services: TheServices) -> Principal:
+async def camera_principal(camera: CameraId, principal: ThePrincipal, services: TheServices) -> Principal:
     """The principal, if the camera is theirs; another's camera does not exist for them."""
     if principal.scope == "operator":
         allowed = False
@@ -79,7 +88,7 @@ async def _camera_principal(camera: CameraId, principal: ThePrincipal, services:
     return principal
 
 
-CameraPrincipal = Annotated[Principal, Depends(_camera_principal)]
+CameraPrincipal = Annotated[Principal, Depends(camera_principal)]
 """Whom the request's key speaks for, where the camera in its path is theirs."""
 
 

@@ -1,9 +1,9 @@
 -- Counts an audit's outcome, once, and corrects the average deficit as if it had been known at the commit.
--- KEYS: camera hash, audits that are asked for, transitions. ARGV: seq, measured mIoU, smoothing, transitions kept,
+-- KEYS: camera hash, audits that are asked for, transitions, results. ARGV: seq, measured mIoU, smoothing, transitions kept,
 -- share of older audits' weight that is kept.
 -- Returns 'met' or 'missed', or '' for an audit that nobody asked for, was counted already, or came too late.
 -- The arithmetic is that of serving/state/averages.py, to the bit.
-local camera, audits, transitions, smoothing = KEYS[1], KEYS[2], KEYS[3], tonumber(ARGV[3])
+local camera, audits, transitions, results, smoothing = KEYS[1], KEYS[2], KEYS[3], KEYS[4], tonumber(ARGV[3])
 local asked = redis.call('HGET', audits, ARGV[1])
 if not asked then
   return ''
@@ -15,6 +15,7 @@ redis.call('HINCRBY', camera, 'audits_done', 1)
 if ARGV[4] ~= '0' then
   redis.call('XADD', transitions, 'NOMKSTREAM', 'MAXLEN', '~', ARGV[4], '*', 'seq', ARGV[1], 'miou', ARGV[2])
 end
+redis.call('XADD', results, 'NOMKSTREAM', '*', 'seq', ARGV[1], 'miou', ARGV[2])
 if deficit > 0 then
   redis.call('HINCRBY', camera, 'audits_failed', 1)
 end

@@ -9,6 +9,7 @@ from serving.calibration import KEPT, Calibration
 from serving.promise import Audits
 from serving.state.averages import SMOOTHING
 from serving.state.connection import PREFIX, SCRIPTS, camera_key, reaching_redis
+from serving.state.results import results_key
 from serving.state.transitions import transitions_key
 
 AUDIT_FIELDS = (
@@ -39,7 +40,7 @@ class AuditStore:
         segment's target was served."""
         async with reaching_redis():
             verdict: Literal["met", "missed", ""] = await self._settle(
-                keys=[camera_key(camera), audits_key(camera), transitions_key(camera)],
+                keys=[camera_key(camera), audits_key(camera), transitions_key(camera), results_key(camera)],
                 args=[
                     str(seq),
                     format(miou, ".17g"),

@@ -1,13 +1,16 @@
 -- Commits one segment: counters, averages, answer. All of it once per (camera, seq), or nothing.
--- KEYS: camera hash, answers hash, open set, hourly counters of usage, audits that are asked for, transitions.
+-- KEYS: camera hash, answers hash, open set, hourly counters of usage, audits that are asked for, transitions,
+--       results, this segment's place in the ring of label maps.
 -- ARGV: seq, configuration, cost, overuse and deficit ('' where unknown), bytes, frames, target, answer,
 --       smoothing, answers kept, embedding ('' if none), dropped as 'seq:cost,seq:cost', FLOPs,
 --       seconds after which an idle camera is forgotten, share of segments that are audited ('' if no audit
 --       was drawn), label map of the last frame ('' unless this segment is audited), transitions kept,
 --       bandwidth, probability of the choice, seq whose embedding it went by, what else the policy saw ('' each
---       where unknown).
--- Returns {verdict, answer, 1 if counters of past hours wait to be folded, drops that were counted}. The averages' arithmetic is that of serving/state/averages.py, to the bit.
-local camera, answers, open, usage, audits, transitions = unpack(KEYS)
+--       where unknown), the result as JSON, results kept, window of results in milliseconds, label maps ('' if none
+--       are kept), seconds that they are kept.
+-- Returns {verdict, answer, 1 if counters of past hours wait to be folded, drops that were counted}. The averages'
+-- arithmetic is that of serving/state/averages.py, to the bit.
+local camera, answers, open, usage, audits, transitions, results, maps = unpack(KEYS)
 local AUDITS_OPEN = 4
 local seq, target, smoothing, kept = ARGV[1], tonumber(ARGV[8]), tonumber(ARGV[10]), tonumber(ARGV[11])
 
@@ -59,7 +62,7 @@ if share ~= '' and redis.call('HGET', camera, 'audit_share') ~= share then
   redis.call('HSET', camera, 'audit_share', share)
 end
 
-local drops = 0
+local counted = {}
 for dropped_seq, dropped_cost in string.gmatch(ARGV[13], '(%d+):([^,]+)') do
   local number = tonumber(dropped_seq)
   if number > floor and redis.call('HEXISTS', answers, dropped_seq) == 0 then
@@ -70,8 +73,8 @@ for dropped_seq, dropped_cost in string.gmatch(ARGV[13], '(%d+):([^,]+)') do
     redis.call('ZREM', open, dropped_seq)
     redis.call('HINCRBY', camera, 'dropped', 1)
     redis.call('HINCRBY', camera, 'promise_dropped', 1)
-    drops = drops + 1
     if number > last then last = number end
+    counted[#counted + 1] = dropped_seq
   end
 end
 
@@ -119,6 +122,17 @@ if ARGV[18] ~= '0' then
   redis.call('EXPIRE', transitions, ARGV[15])
 end
 
+-- The result for those who read along, and its label maps (serving/state/results.py).
+local last_result = redis.call('HGET', camera, 'last_result')
+redis.call('HSET', camera, 'last_result', seq)
+redis.call('XADD', results, 'MAXLEN', ARGV[24], '*', 'seq', seq, 'result', ARGV[23], 'previous', last_result or '',
+  'dropped', table.concat(counted, ','))
+redis.call('XTRIM', results, 'MINID', string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) - ARGV[25]))
+redis.call('PEXPIRE', results, ARGV[25])
+if ARGV[26] ~= '' then
+  redis.call('SET', maps, ARGV[26], 'EX', ARGV[27])
+end
+
 -- Usage, by the hour in which the segment was committed (serving/state/usage.py folds it into the ledger).
 local hour = string.format('%d', math.floor(time[1] / 3600))
 local first = redis.call('HINCRBY', usage, hour .. ':segments', 1) == 1
@@ -143,4 +157,4 @@ if excess > 0 then
   end
   redis.call('HSET', camera, 'floor_seq', string.format('%.0f', floor))
 end
-return {'committed', ARGV[9], past, drops}
+return {'committed', ARGV[9], past, #counted}

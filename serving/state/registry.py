@@ -100,13 +100,15 @@ class KeyRegistry:
     async def record(self, tenant: str, actor: str, act: str, subject: str, detail: str = "") -> None:
         """Writes an act on a tenant's own things into the tenant's log."""
         async with reaching_redis():
-            await entry(self._redis, _log(tenant), actor, act, tenant, subject, detail)
+            await entry(self._redis, tenant_log(tenant), actor, act, tenant, subject, detail)
 
     async def log(self, tenant: str | None, after: str, limit: int) -> Sequence[tuple[str, dict[str, str]]]:
         """Entries behind the one with id `after`, oldest first; `tenant` None means the operators' log."""
         async with reaching_redis():
             entries: Sequence[tuple[str, dict[str, str]]] = await self._redis.xrange(
-                _log(tenant), min=f"({after}" if after else "-", count=limit
+                tenant_log(tenant) if tenant else OPERATORS_LOG,
+                min=f"({after}" if after else "-",
+                count=limit,
             )
         return entries
 
@@ -117,5 +119,6 @@ def entry(client: Any, log: str, actor: str, act: str, tenant: str, subject: str
     return client.xadd(log, fields, maxlen=ENTRIES_KEPT, approximate=True)
 
 
-def _log(tenant: str | None) -> str:
-    return OPERATORS_LOG if tenant is None else f"{PREFIX}tenant:{tenant}:audit"
+def tenant_log(tenant: str) -> str:
+    """Name of the log of what a tenant did with its own things."""
+    return f"{PREFIX}tenant:{tenant}:audit"

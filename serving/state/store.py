@@ -33,7 +33,9 @@ from serving.state.alerts import AlertStore
 from serving.state.audits import AuditStore, audits_key
 from serving.state.averages import SMOOTHING
 from serving.state.connection import PREFIX, SCRIPTS, camera_key, key_hash, reaching_redis
+from serving.state.live import LiveStore
 from serving.state.registry import KeyRegistry
+from serving.state.results import LARGEST_MAPS, HeldMaps, ResultStore, results_key
 from serving.state.tenants import TenantStore, names_key
 from serving.state.transitions import UNTOLD, Decision, TransitionStore, transitions_key
 from serving.state.usage import UsageStore, usage_key
@@ -64,7 +66,9 @@ class Claim:
 class Commit:
     """One segment's outcome, ready to be counted. `dropped` pairs seq with cost. `audit_share` is the
     probability with which an audit was drawn, None where none could be; `audit_map` is the last frame's label
-    map, as JSON, where this segment is audited. `bandwidth` is in megabytes per second."""
+    map, as JSON, where this segment is audited. `bandwidth` is in megabytes per second. `result` is a
+    `Result` as JSON, without what only the commit knows; `maps` are its label maps, kept for `maps_kept_s`.
+    """
 
     seq: int
     configuration: int
@@ -82,6 +86,10 @@ class Commit:
     audit_map: str | None = None
     bandwidth: float | None = None
     decision: Decision = UNTOLD
+    result: str = "{}"
+    window_s: float = 120.0
+    maps: HeldMaps | None = None
+    maps_kept_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +128,8 @@ class StateStore:
         idle_s: float = 90 * 86_400,
         cluster: bool = False,
         transitions_kept: int = 0,
+        results_kept: int = 256,
+        maps_kept: int = 16,
     ) -> None:
         kind = redis.RedisCluster if cluster else redis.Redis
         # Any: redis-py's types know neither that this client is asynchronous nor that it decodes replies.
@@ -131,7 +141,7 @@ class StateStore:
             retry=Retry(NoBackoff(), 1),
         )
         self._answers_kept, self._lease_ms, self._idle_s = answers_kept, round(lease_s * 1000), round(idle_s)
-        self._transitions_kept = transitions_kept
+        self._transitions_kept, self._results_kept = transitions_kept, results_kept
         self._begin = self._redis.register_script((SCRIPTS / "begin.lua").read_text(encoding="utf-8"))
         self._commit = self._redis.register_script((SCRIPTS / "commit.lua").read_text(encoding="utf-8"))
         self.keys = KeyRegistry(self._redis)
@@ -140,6 +150,8 @@ class StateStore:
         self.alerts = AlertStore(self._redis)
         self.audits = AuditStore(self._redis, transitions_kept)
         self.transitions = TransitionStore(self._redis)
+        self.live = LiveStore(self._redis)
+        self.results = ResultStore(self._redis, maps_kept)
 
     @classmethod
     def of(cls, settings: Settings, url: str) -> StateStore:
@@ -151,6 +163,8 @@ class StateStore:
             settings.camera_idle_days * 86_400,
             settings.redis_cluster,
             settings.transitions_kept,
+            settings.results_kept,
+            settings.label_maps_kept,
         )
 
     async def close(self) -> None:
@@ -200,6 +214,7 @@ class StateStore:
 
     async def commit(self, camera: str, commit: Commit) -> Commitment:
         """Counts a segment exactly once."""
+        maps = "" if commit.maps is None else commit.maps.text()
         arguments = [
             str(commit.seq),
             str(commit.configuration),
@@ -223,10 +238,17 @@ class StateStore:
             _exact_or_empty(commit.decision.probability),
             "" if commit.decision.feedback is None else str(commit.decision.feedback),
             commit.decision.seen,
+            commit.result,
+            str(self._results_kept),
+            str(round(commit.window_s * 1000)),
+            maps if len(maps) <= LARGEST_MAPS else "",
+            str(max(1, round(commit.maps_kept_s))),
         ]
-        own = (usage_key(camera), audits_key(camera), transitions_key(camera))
+        own = (usage_key(camera), audits_key(camera), transitions_key(camera), results_key(camera))
         async with reaching_redis():
-            verdict, answer, *counts = await self._commit(keys=[*_segment_keys(camera), *own], args=arguments)
+            verdict, answer, *counts = await self._commit(
+                keys=[*_segment_keys(camera), *own, self.results.maps_key(camera, commit.seq)], args=arguments
+            )
         past, drops = counts or (0, 0)
         return Commitment(verdict, answer, past == 1, drops)
 
@@ -310,7 +332,12 @@ class StateStore:
             name, token = await self._redis.hmget(camera_key(camera), "name", "token_id")
             if token:
                 await self._redis.delete(key_hash(token))
-            await self._redis.delete(*_segment_keys(camera), audits_key(camera), transitions_key(camera))
+            await self._redis.delete(
+                *_segment_keys(camera),
+                audits_key(camera),
+                transitions_key(camera),
+                *self.results.keys(camera),
+            )
         await self.usage.fold(tenant, camera, name or "")
         await self.usage.forget(camera)
         if name:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -24,9 +27,21 @@ def test_label_maps_survive(maps: np.ndarray) -> None:
 
 
 def test_label_maps_of_another_size_are_refused() -> None:
-    packed = LabelMaps.pack(np.ones((2, 4, 4), np.uint8))
-    with pytest.raises(ValueError, match="48 bytes"):
-        packed.model_copy(update={"frames": 3}).unpack()
+    packed = LabelMaps.pack(np.arange(32, dtype=np.uint8).reshape(2, 4, 4))
+    with pytest.raises(ValueError, match="16 bytes"):
+        packed.model_copy(update={"frames": 1}).unpack()
+    for data in (b"123456", bytes(4) + b"1"):
+        torn = base64.b64encode(zlib.compress(data)).decode()
+        with pytest.raises(ValueError, match="16 bytes"):
+            packed.model_copy(update={"frames": 1, "data": torn}).unpack()
+
+
+def test_label_maps_of_older_servers_are_read() -> None:
+    maps = np.arange(32, dtype=np.uint8).reshape(2, 4, 4)
+    changes = maps.copy()
+    changes[1:] ^= maps[:-1]
+    data = base64.b64encode(zlib.compress(changes.tobytes())).decode()
+    assert np.array_equal(LabelMaps(frames=2, height=4, width=4, data=data).unpack(), maps)
 
 
 @pytest.mark.parametrize(

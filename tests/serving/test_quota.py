@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from clients.administration import LimitsPatch, TenantLimits
 from serving.problems import QuotaExceeded
-from serving.quota import BURST_S, LIMITS_CACHE_S, Buckets, Holder, Quotas
+from serving.quota import BURST_S, Buckets, Holder, Quotas
 from serving.state.embedded import EmbeddedServer
 from serving.state.store import StateStore
+from serving.tenant_cache import CACHE_S
 
 LIMITS = TenantLimits(cameras=5, segments_per_s=2, gflops_per_s=100, bytes_per_s=1e6)
 RATES = {"segments_per_s": 2.0, "gflops_per_s": 100.0, "bytes_per_s": 1e6}
@@ -163,7 +164,7 @@ async def test_new_limits_are_in_force_within_ten_seconds(store: StateStore, ten
     assert (await quotas.limits(tenant)).cameras == 5
     await store.tenants.set_limits(tenant, LimitsPatch(cameras=9), "operator")
     assert (await quotas.limits(tenant)).cameras == 5
-    now[0] = LIMITS_CACHE_S
+    now[0] = CACHE_S
     assert (await quotas.limits(tenant)).cameras == 9
 
 

@@ -13,6 +13,7 @@ import pytest
 from ray._common.formatters import JSONFormatter
 
 from clients.protocol import Registration, SegmentAnswer, Timings
+from load_tests.recorded import Recorded, promise_telemetry, segment_telemetry
 from serving.ingress.admission import AdmissionOptions
 from serving.ingress.dispatch import Dispatcher
 from serving.promise import Audits
@@ -22,7 +23,6 @@ from serving.telemetry.catalogue import METRICS
 from serving.telemetry.pulse import Pulse
 from serving.telemetry.segments import SegmentTelemetry
 from serving.telemetry.tenants import ASKED_AGAIN_S, AWAY_S, NOBODY, OTHER, TenantLabels
-from tests.serving.recorded import Recorded, promise_telemetry, segment_telemetry
 from tests.serving.test_state import segment
 
 AWAY = "redis://127.0.0.1:1"

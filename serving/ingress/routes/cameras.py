@@ -16,6 +16,7 @@ from clients.protocol import (
     Registered,
     Registration,
 )
+from configs.bundle import Bundle
 from serving.ingress.query import AfterNameQuery, CameraId, LimitQuery, NameQuery
 from serving.ingress.routes.refusals import refusals
 from serving.ingress.services import NO_CAMERA, CameraPrincipal, Services, ThePrincipal, TheServices
@@ -39,7 +40,6 @@ async def register(principal: ThePrincipal, services: TheServices, registration:
     status = await store.status(camera)
     if status is None:
         raise NotFound("The camera was deleted while it was being registered. Register it again.")
-    rungs = zip(bundle.ladder.rungs(), bundle.costs, strict=True)
     return Registered(
         id=camera,
         token=token,
@@ -47,10 +47,7 @@ async def register(principal: ThePrincipal, services: TheServices, registration:
         next_seq=status.next_seq,
         bundle=bundle.id,
         classes=bundle.manifest.classes,
-        ladder=tuple(
-            LadderEntry(configuration=c.index, scale=c.scale, qp=c.qp, variant=c.variant, cost=cost)
-            for c, cost in rungs
-        ),
+        ladder=ladder_entries(bundle),
         codec=bundle.manifest.codec,
     )
 
@@ -111,6 +108,14 @@ async def _check_limits(services: Services, tenant: str, limits: CameraLimits) -
                 f"limits.{name}: {rate:g} is more than this tenant may use in all, {getattr(most, name):g}. "
                 "Give less, or null for no limit of the camera's own."
             )
+
+
+def ladder_entries(bundle: Bundle) -> tuple[LadderEntry, ...]:
+    """The bundle's ladder as the protocol has it."""
+    return tuple(
+        LadderEntry(configuration=c.index, scale=c.scale, qp=c.qp, variant=c.variant, cost=cost)
+        for c, cost in zip(bundle.ladder.rungs(), bundle.costs, strict=True)
+    )
 
 
 async def _status(services: Services, camera: str) -> CameraStatus:

@@ -11,8 +11,9 @@ from clients.protocol import PromiseStatus
 from serving.ingress.body import read_body
 from serving.ingress.query import SEGMENT_BODY, BundleQuery, CameraId, SeqPath, TenantQuery
 from serving.ingress.routes.refusals import refusals
-from serving.ingress.services import NO_CAMERA, CameraPrincipal, ThePrincipal, TheServices
-from serving.problems import Invalid, NotFound, WrongBundle
+from serving.ingress.services import CameraPrincipal, ThePrincipal, TheServices
+from serving.ingress.upload import check_audit_bundle, take_audit
+from serving.problems import Invalid
 from serving.promise import Audits, failure_rate_at_least, failure_rate_at_most
 
 router = APIRouter(tags=["promise"])
@@ -73,11 +74,7 @@ async def audit_segment(
 ) -> None:
     """The body is the segment's last frame alone, at full size and the ladder's best QP, as H.264 in mp4."""
     principal.require_upload()
-    if bundle != services.bundle.id:
-        raise WrongBundle(f"Bundle {services.bundle.id} is in force, not {bundle}. Send no audit.")
-    status = await services.store.status(camera)
-    if status is None:
-        raise NotFound(NO_CAMERA)
+    check_audit_bundle(services, bundle)
     settings = services.settings
     frame = await read_body(request, settings.max_segment_bytes, settings.body_timeout_s)
-    await services.auditor.take(principal.tenant, camera, seq, frame, status.segment)
+    await take_audit(services, principal.tenant, camera, seq, frame)

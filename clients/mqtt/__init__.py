@@ -1,0 +1,1 @@
+"""Results to an MQTT broker: `penance-mqtt`. Needs the extra `mqtt`."""

@@ -6,7 +6,7 @@ VIDEO ?=
 SEGMENTS ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check format lock table dashboard clean
+.PHONY: help setup demo test test-fast check format manifests lock table dashboard clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -35,11 +35,14 @@ test-fast: setup ## the tests that need no whole application and no whole family
 check: setup ## lint, format and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy configs clients serving rl load_tests
+	@$(BIN)/mypy configs clients serving rl load_tests k8s
 
 format: setup ## format and fix what can be fixed
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+manifests: setup ## write what `serve build` says into the manifests under k8s/overlays
+	@$(BIN)/python -m k8s.serve_config
 
 table: setup ## the family measured on this machine: FLOPs, mIoU on CamVid (DATA=folder), milliseconds, the ladder (CLIPS=folder)
 	@$(BIN)/penance-evaluate family $(if $(DATA),--data "$(DATA)") $(if $(CLIPS),--clips "$(CLIPS)")

@@ -9,14 +9,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from clients.protocol import Message, example
+from clients.protocol import Message, Rate, example
 
 Scope = Literal["tenant", "read-only", "camera", "operator"]
 TENANT_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 KEY_ID_PATTERN = r"^[A-Za-z0-9_-]{8,32}$"
 MAX_PAGE = 500
 
-Rate = Annotated[float, Field(gt=0, le=1e15, allow_inf_nan=False)]
 Cameras = Annotated[int, Field(ge=0, le=1_000_000)]
 Share = Annotated[float, Field(gt=0, le=1000)]
 Lenience = Annotated[float, Field(ge=0, le=0.3)]
@@ -113,7 +112,7 @@ class AuditEntry(Message):
     tenant: str | None
     subject: str = Field(description="id of the key or camera, or the tenant")
     detail: str = Field(
-        description="the new key's scope, the id that a rotation gave, or the limits or retention set"
+        description="the new key's scope, the id that a rotation gave, or what was changed to what"
     )
 
 

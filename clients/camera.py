@@ -45,6 +45,7 @@ from clients.realtime import Pipeline
 from clients.retry import retry_delay
 from clients.segment import CapturedSegment, EncodedSegment, SegmentResult, dropped_segment
 from clients.source import Frame, VideoSource, without_login
+from clients.tracing import segment_tracing
 from configs.bundle import Bundle
 from configs.ladder import Configuration
 from configs.settings import Settings
@@ -123,6 +124,7 @@ class Camera:
             self._ended,
             masks,
             deadline,
+            tracing=segment_tracing(Settings().trace_share, self.name),
         )
         self._bundle_id = ""
         self.configurations: tuple[Configuration, ...] = ()
@@ -157,6 +159,7 @@ class Camera:
     def close(self) -> None:
         self.stop()
         self.server.close()
+        self._delivery.tracing.close()
 
     def run(self) -> Generator[SegmentResult, None, None]:
         """One result per segment, answered or dropped, in the order in which their outcome is known."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -117,9 +118,14 @@ class PenanceServer:
         return self._registered
 
     def send_segment(
-        self, seq: int, upload: Upload, size: int, parameters: SegmentParameters
+        self,
+        seq: int,
+        upload: Upload,
+        size: int,
+        parameters: SegmentParameters,
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> SegmentAnswer:
-        """Sends one segment of `size` bytes and waits for its answer.
+        """Sends one segment of `size` bytes and waits for its answer; `headers` go with it.
 
         Raises `UploadTooLate` when the upload's time is over before its last byte, else errors of the tree.
         """
@@ -134,7 +140,7 @@ class PenanceServer:
             self.registered.token,
             params=parameters.query(),
             content=upload,
-            headers={"content-type": SEGMENT_TYPE, "content-length": str(size)},
+            headers={**headers, "content-type": SEGMENT_TYPE, "content-length": str(size)},
         )
         return _read(_ANSWER, response)
 

@@ -15,6 +15,7 @@ from clients.outage import Outage
 from clients.protocol import MaskMode, SegmentAnswer
 from clients.retry import Backoff, RandomSource, retry_delay
 from clients.segment import DropReason, EncodedSegment, SegmentResult, dropped_segment
+from clients.tracing import Traced, Untraced
 
 CLOSING_GRACE = 10.0  # seconds that a segment in doubt is still tried for once the video has ended
 
@@ -33,6 +34,7 @@ class Delivery:
     deadline: float | None = None  # seconds from the server's first byte to the answer
     backoff: Backoff = field(default_factory=Backoff)
     random: RandomSource = random.random
+    tracing: Traced | Untraced = field(default_factory=Untraced)
 
     def deliver(self, segment: EncodedSegment, expiry: float | None) -> SegmentResult:
         """Sends until there is an outcome. `expiry` (monotonic): not uploaded whole by then is dropped.
@@ -41,6 +43,13 @@ class Delivery:
         committed it, so calling it dropped could count it twice. It is then sent again, past its expiry
         too, until the server says. Raises `RefusedByServer`, and `ServerUnreachable` when patience is over.
         """
+        with self.tracing.segment(segment) as traced:
+            traced.result = self._deliver(segment, expiry, traced.headers)
+            return traced.result
+
+    def _deliver(
+        self, segment: EncodedSegment, expiry: float | None, headers: dict[str, str]
+    ) -> SegmentResult:
         parameters = self._parameters(segment)
         attempt, in_doubt_since = 0, None
         while True:
@@ -48,7 +57,7 @@ class Delivery:
             upload = self.uplink.upload(segment.data, limit)
             started = time.monotonic()
             try:
-                answer = self.server.send_segment(segment.seq, upload, len(segment.data), parameters)
+                answer = self.server.send_segment(segment.seq, upload, len(segment.data), parameters, headers)
             except UploadTooLate:
                 upload.finish()
                 return self._drop(segment, "unanswered" if self.stop.is_set() else "late", attempt + 1)

@@ -24,6 +24,7 @@ PROBLEM_TYPE = "application/problem+json"
 
 Seq = Annotated[int, Field(ge=0, le=MAX_SEQ)]
 TargetMiou = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, le=1e15, allow_inf_nan=False)]
 DEFAULT_TARGET = 0.65
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 MaskMode = Literal["none", "last", "all"]
@@ -79,13 +80,22 @@ class Registration(Message):
     segment: SegmentFormat = SegmentFormat()
 
 
-class CameraPatch(Message):
-    """Body of `PATCH /v1/clients/{id}`: what is left out stays as it is."""
+class CameraLimits(Message):
+    """What one camera may use, within what its tenant may; null: as much as the tenant."""
 
-    model_config = example(target_miou=0.7)
+    segments_per_s: Rate | None = None
+    gflops_per_s: Rate | None = Field(None, description="FLOPs are 2 per multiply-add")
+    bytes_per_s: Rate | None = Field(None, description="of uploads' bodies")
+
+
+class CameraPatch(Message):
+    """Body of `PATCH /v1/clients/{id}`: what is left out stays as it is; a limit that is null is none."""
+
+    model_config = example(target_miou=0.7, limits={"bytes_per_s": 200_000, "gflops_per_s": None})
 
     target_miou: TargetMiou | None = None
     segment: SegmentFormat | None = None
+    limits: CameraLimits | None = None
 
 
 class LadderEntry(Message):
@@ -104,6 +114,7 @@ class CameraStatus(Message):
     id: str
     name: str
     target_miou: float
+    limits: CameraLimits = CameraLimits()
     segment: SegmentFormat
     next_seq: int
     segments: int = Field(description="accepted segments")

@@ -11,6 +11,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from configs.bundle import DEFAULT_BUNDLE
 
+SHIPPED_OPTIONS = Path(__file__).with_name("serving.yaml")
+
 
 def default_state_directory() -> Path:
     """Per-user state: `$XDG_STATE_HOME/penance`, usually `~/.local/state/penance`."""
@@ -35,7 +37,8 @@ class Settings(BaseSettings):
         default_factory=default_cache_directory, description="a camera's copies of the servers' bundles"
     )
     serving_file: Path = Field(
-        Path(__file__).with_name("serving.yaml"), description="replicas and resources of every deployment"
+        SHIPPED_OPTIONS,
+        description="replicas and resources of every deployment; sections left out are as shipped",
     )
     rates_file: Path = Field(Path(__file__).with_name("rates.yaml"), description="what use costs")
     redis_url: str | None = Field(
@@ -70,6 +73,10 @@ class Settings(BaseSettings):
     )
     decode_timeout_s: float = Field(10.0, gt=0, description="longest time that decoding one segment may take")
     decode_memory_mb: int = Field(1024, ge=256, description="address space of one decoder process")
+
+    trace_share: float = Field(
+        0.0, ge=0, le=1, description="share of segments whose way a camera traces (docs/telemetry.md)"
+    )
 
     @property
     def key_file(self) -> Path:

@@ -11,10 +11,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 
 import httpx
 import yaml
@@ -39,7 +40,9 @@ class RunningApplication:
         bundle: Path = DEFAULT_BUNDLE,
         command: Sequence[str] | None = None,
         port: int | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        """`environment` holds variables for the application beside those of this process."""
         self.state_directory = state_directory
         self.state_directory.mkdir(parents=True, exist_ok=True)
         self.log = state_directory / "serve.log"
@@ -51,6 +54,7 @@ class RunningApplication:
             "PENANCE_BUNDLE": str(bundle.resolve()),
             "RAY_ADDRESS": "local",
             "RAY_USAGE_STATS_ENABLED": "0",
+            **environment,
         }
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -68,6 +72,18 @@ class RunningApplication:
         """Process id of `serve run`, the ancestor of all that belongs to the application."""
         assert self._process is not None
         return self._process.pid
+
+    @property
+    def session(self) -> Path:
+        """Folder of the application's Ray instance: its logs and ports."""
+        ray = Path(os.environ.get("RAY_TMPDIR", tempfile.gettempdir())) / "ray"
+        return next(ray.glob(f"session_*_{self.pid}"))
+
+    @property
+    def metrics_url(self) -> str:
+        """Where the metrics of all its processes are scraped."""
+        port = next(self.session.glob("metrics_export_port_*")).read_text(encoding="utf-8")
+        return f"http://127.0.0.1:{port}/metrics"
 
     def _configuration(self) -> Path:
         path = self.state_directory / "serve.yaml"

@@ -24,7 +24,20 @@ from serving.keys import Keyring
 from serving.options import load_options
 from serving.quota import Quotas
 from serving.state.store import StateStore
+from serving.telemetry.catalogue import Metric
+from serving.telemetry.segments import SegmentTelemetry
+from serving.telemetry.tenants import TenantLabels
 from serving.tenant_cache import TenantCache
+
+
+class Unheard:
+    """Metrics that nobody collects: there is no Ray here."""
+
+    def count(self, metric: Metric, amount: float = 1.0, **labels: str) -> None: ...
+
+    def observe(self, metric: Metric, value: float, **labels: str) -> None: ...
+
+    def set(self, metric: Metric, value: float, **labels: str) -> None: ...
 
 
 def services_at(url: str) -> Services:
@@ -33,7 +46,8 @@ def services_at(url: str) -> Services:
     options, store = load_options(own.serving_file), StateStore(url, own.answers_kept, own.lease_s)
     quotas, dispatcher = Quotas(store.tenants, options.limits), Dispatcher(options.admission)
     inference = Inference((), None)  # type: ignore[arg-type]
-    auditor = Auditor(options.audits, bundle, store.audits, inference, dispatcher)
+    telemetry = SegmentTelemetry(Unheard(), TenantLabels(store.tenants, options.telemetry.tenants))
+    auditor = Auditor(options.audits, bundle, store.audits, inference, dispatcher, telemetry)
     retention = TenantCache(
         lambda tenant: store.results.retention(tenant, options.retention), options.retention
     )
@@ -45,8 +59,9 @@ def services_at(url: str) -> Services:
         store,
         Keyring(store),
         quotas,
-        SegmentService(bundle, own, store, quotas, inference, dispatcher, auditor, retention),
+        SegmentService(bundle, own, store, quotas, inference, dispatcher, auditor, telemetry, retention),
         auditor,
+        telemetry,
         retention,
         Places(options.connections.listeners),
         Places(options.connections.uploads),

@@ -14,12 +14,13 @@ from serving.state.embedded import EmbeddedServer
 from serving.state.store import StateStore
 
 
-async def new_tenant(application: RunningApplication, limits: LimitsPatch) -> str:
+async def new_tenant(application: RunningApplication, limits: LimitsPatch, tenant: str | None = None) -> str:
     """A key of a new tenant with these limits."""
     settings = Settings()
     store = StateStore(EmbeddedServer(application.state_directory).url, answers_kept=8, lease_s=1)
     options, rates = load_options(settings.serving_file), load_rates(settings.rates_file)
-    administrator, tenant = Administrator(store, options, rates, "offline:load"), f"load-{uuid.uuid4().hex}"
+    administrator = Administrator(store, options, rates, "offline:load")
+    tenant = tenant or f"load-{uuid.uuid4().hex}"
     try:
         key = (await administrator.create(NewKey(tenant=tenant))).key
         await administrator.limits(tenant, limits)

@@ -16,9 +16,10 @@ from rich.console import Console
 from configs.bundle import Bundle
 from configs.manifest import Manifest
 from configs.timing import TIMINGS, SegmentTiming
-from rl.adapter.encoder import EncoderRecipe
+from rl.adapter.encoder_recipe import EncoderRecipe
 from rl.adapter.export import add_policy
 from rl.adapter.recipe import AdapterRecipe
+from rl.adapter.recorded import Recorded
 from rl.adapter.training import train_adapter, train_encoders
 from rl.bitrate.commands import train_bitrate
 from rl.bitrate.export import add_to_bundle
@@ -65,6 +66,7 @@ def rebuild_chain(
     add_to_bundle(out / "bitrate", directory)
     console.print("performance encoder and policy")
     bundle, encoder = Bundle.load(directory), out / "encoder"
-    train_encoders(profile, index, bundle, recipes.encoder, 0, encoder, console)
-    train_adapter(profile, index, bundle, recipes.adapter, encoder, out / "adapter", console)
+    recorded = Recorded.load(profile, index, bundle)
+    train_encoders(recorded, bundle, recipes.encoder, 0, encoder, console)
+    train_adapter(recorded, bundle, recipes.adapter, encoder, out / "adapter", console)
     return add_policy(out / "adapter", encoder, directory)

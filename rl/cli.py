@@ -199,7 +199,7 @@ def rebuild_what_follows_from_a_family(
     from rich.console import Console
 
     from configs.timing import TIMINGS, SegmentTiming
-    from rl.adapter.encoder import load_encoder_recipe
+    from rl.adapter.encoder_recipe import load_encoder_recipe
     from rl.adapter.recipe import load_adapter_recipe
     from rl.bitrate.recipe import load_bitrate_recipe
     from rl.chain import ChainRecipes, rebuild_chain

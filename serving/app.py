@@ -21,17 +21,21 @@ def build(settings: Settings) -> Application:
     """Binds the whole application to a bundle and its options."""
     bundle = Bundle.load(settings.bundle.resolve())  # replicas may run in another folder
     options = load_options(settings.serving_file)
-    variants = []
+    log, variants = options.telemetry.for_serve(), []
     for index in range(len(bundle.manifest.variants)):
         own = options.variant(index)
-        deployment = VariantDeployment.options(name=f"variant-{index}", **own.for_serve())
+        deployment = VariantDeployment.options(name=f"variant-{index}", logging_config=log, **own.for_serve())
         variants.append(deployment.bind(bundle.directory, index, own, settings))
-    encoder = EncoderDeployment.options(name="encoder", **options.encoder.for_serve()).bind(bundle.directory)
+    encoder = EncoderDeployment.options(name="encoder", logging_config=log, **options.encoder.for_serve())
     database = None
     if settings.redis_url is None:
-        database = DatabaseDeployment.options(name="database").bind(settings.state_directory)
-    ingress = IngressDeployment.options(name="ingress", **options.ingress.for_serve())
-    return ingress.bind(bundle.directory, settings, options, variants, encoder, database)
+        database = DatabaseDeployment.options(name="database", logging_config=log).bind(
+            settings.state_directory
+        )
+    ingress = IngressDeployment.options(name="ingress", logging_config=log, **options.ingress.for_serve())
+    return ingress.bind(
+        bundle.directory, settings, options, variants, encoder.bind(bundle.directory), database
+    )
 
 
 app = build(Settings())

@@ -10,10 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from clients.administration import TenantLimits
 from clients.results import Retention
+from configs.settings import SHIPPED_OPTIONS
 from serving.alerts.decision import AlertOptions
 from serving.ingress.admission import AdmissionOptions
 from serving.ingress.places import ConnectionsOptions
 from serving.promise import AuditOptions
+from serving.telemetry.options import TelemetryOptions
 
 
 class DeploymentOptions(BaseModel):
@@ -64,6 +66,7 @@ class ServingOptions(BaseModel):
     admission: AdmissionOptions
     audits: AuditOptions
     alerts: AlertOptions
+    telemetry: TelemetryOptions
     ingress: DeploymentOptions
     encoder: DeploymentOptions
     variants: VariantsSection
@@ -75,5 +78,7 @@ class ServingOptions(BaseModel):
 
 
 def load_options(path: Path) -> ServingOptions:
-    """Reads the file; `pydantic.ValidationError` says which option is wrong and why."""
-    return ServingOptions.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    """Reads the file; a section that it leaves out is the shipped one. `pydantic.ValidationError` says which
+    option is wrong and why."""
+    shipped, own = (yaml.safe_load(file.read_text(encoding="utf-8")) for file in (SHIPPED_OPTIONS, path))
+    return ServingOptions.model_validate({**shipped, **own})

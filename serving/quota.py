@@ -1,4 +1,4 @@
-"""Quotas: what a tenant may use a second, as token buckets.
+"""Quotas: what a tenant, and where it says so one of its cameras, may use a second, as token buckets.
 
 The buckets are in Redis, shared by all ingress replicas and run by Redis's clock (`state/take_quota.lua`).
 While Redis is away each replica goes on with buckets of its own, by the same arithmetic: `Buckets` is also
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from clients.administration import TenantLimits
 from serving.problems import QuotaExceeded, StateUnavailable
-from serving.state.tenants import TenantStore
+from serving.state.tenants import TenantStore, camera_buckets, tenant_buckets
 from serving.tenant_cache import TenantCache, remember
 
 BURST_S = 5.0
@@ -27,7 +27,7 @@ UNITS = {"segments_per_s": "segments", "gflops_per_s": "GFLOPs", "bytes_per_s": 
 
 @dataclass(slots=True)
 class Buckets:
-    """The token buckets of one tenant; times in seconds by any one clock."""
+    """The token buckets of one tenant or camera; times in seconds by any one clock."""
 
     levels: dict[str, float] = field(default_factory=dict)
     at: float | None = None
@@ -50,6 +50,16 @@ class Buckets:
         return scarce, wait
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Whose buckets a segment takes from. `rates` are the camera's own limits, by name; none: only its
+    tenant's hold."""
+
+    tenant: str
+    camera: str = ""
+    rates: Mapping[str, float] = field(default_factory=dict)
+
+
 class Quotas:
     """What tenants may use, and what they have used of it, for one ingress replica."""
 
@@ -64,23 +74,44 @@ class Quotas:
         """A tenant's limits, at most ten seconds old; while Redis is away, the last known or the defaults."""
         return await self._limits.get(tenant)
 
-    async def take(self, tenant: str, amounts: Amounts) -> None:
-        """Takes what a segment uses. Raises `QuotaExceeded`, with the time until it would be there."""
-        limits = await self.limits(tenant)
+    async def take(self, holder: Holder, amounts: Amounts) -> None:
+        """Takes what a segment uses from its camera's buckets and its tenant's, or from none of them. Raises
+        `QuotaExceeded`, with the time until it would be there."""
+        own = {name: amount for name, amount in amounts.items() if name in holder.rates}
+        if own:  # before its tenant's: a camera that is held back takes nothing from the others
+            key = camera_buckets(holder.camera)
+            await self._take(key, holder.rates, own, "camera", "raise its limits with the tenant's key")
+        limits = await self.limits(holder.tenant)
         rates = {name: float(getattr(limits, name)) for name in amounts}
         try:
-            scarce, wait = await self._tenants.take(tenant, rates, amounts, BURST_S)
+            await self._take(
+                tenant_buckets(holder.tenant), rates, amounts, "tenant", "ask the operator for more"
+            )
+        except QuotaExceeded:
+            if own:
+                await self._take(key, holder.rates, _negative(own), "camera", "")
+            raise
+
+    async def _take(
+        self, buckets: str, rates: Mapping[str, float], amounts: Amounts, whose: str, remedy: str
+    ) -> None:
+        try:
+            scarce, wait = await self._tenants.take(buckets, rates, amounts, BURST_S)
         except StateUnavailable:
-            own = self._own.get(tenant) or Buckets()
-            scarce, wait = own.take(rates, amounts, self._clock())
-            remember(self._own, tenant, own)
+            local = self._own.get(buckets) or Buckets()
+            scarce, wait = local.take(rates, amounts, self._clock())
+            remember(self._own, buckets, local)
         if scarce:
             raise QuotaExceeded(
-                f"This tenant may use {rates[scarce]:g} {UNITS[scarce]} a second and has. Send this again in "
-                f"{wait:.3f} s, or ask the operator for more.",
+                f"This {whose} may use {rates[scarce]:g} {UNITS[scarce]} a second and has. Send this again "
+                f"in {wait:.3f} s, or {remedy}.",
                 wait,
             )
 
-    async def give_back(self, tenant: str, amounts: Amounts) -> None:
+    async def give_back(self, holder: Holder, amounts: Amounts) -> None:
         """Puts back what was taken for a segment that was then refused for no fault of the tenant's."""
-        await self.take(tenant, {name: -amount for name, amount in amounts.items()})
+        await self.take(holder, _negative(amounts))
+
+
+def _negative(amounts: Amounts) -> Amounts:
+    return {name: -amount for name, amount in amounts.items()}

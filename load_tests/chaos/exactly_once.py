@@ -25,18 +25,15 @@ from rich.console import Console
 from rich.progress import Progress
 
 from clients.administration import LimitsPatch
-from clients.protocol import SegmentFormat
 from configs.bundle import Bundle
 from configs.settings import Settings
 from load_tests.application import RunningApplication
-from load_tests.chaos.journal import SECONDS, Journal
+from load_tests.chaos.journal import FORM, Journal, usage_differences
 from load_tests.footage import Footage
 from load_tests.plain_camera import register_plain
 from load_tests.tenants import new_tenant
 from serving.state.embedded import EmbeddedServer
 
-FORM = SegmentFormat(seconds=SECONDS, fps=15, width=128, height=96)
-"""Small frames: what is tried is counting, not segmenting."""
 CHEAP = ((0.5, 30, 4), (0.5, 28, 3))
 KILLED = ("ingress", "variant-4", "database", "variant-3")
 LIMITS = LimitsPatch(cameras=1000, segments_per_s=1e6, gflops_per_s=1e9, bytes_per_s=1e12)
@@ -126,24 +123,10 @@ def _report(
     http: httpx.Client, key: str, journals: Sequence[Journal], bundle: Bundle, killed: tuple[str, ...]
 ) -> ChaosReport:
     differences = [line for journal in journals for line in journal.differences(bundle)]
-    usage = http.get("/v1/usage", headers={"Authorization": f"Bearer {key}"}).raise_for_status().json()
-    committed = [(journal, entry) for journal in journals for entry in journal.committed]
-    expected = {
-        "segments": len(committed),
-        "bytes": sum(len(journal.body) for journal, _ in committed),
-        "flops": sum(
-            bundle.segment_flops(bundle.ladder[index], FORM.frames, FORM.width, FORM.height)
-            for _, (_, index, _) in committed
-        ),
-    }
-    differences += [
-        f"usage: {name} is {usage[name]}, expected is {value}"
-        for name, value in expected.items()
-        if usage[name] != value
-    ]
+    differences += usage_differences(http, key, journals, bundle)
     return ChaosReport(
         settled=sum(journal.settled() for journal in journals),
-        committed=len(committed),
+        committed=sum(len(journal.committed) for journal in journals),
         stale=sum(len(journal.stale) for journal in journals),
         kills=killed,
         differences=tuple(differences),

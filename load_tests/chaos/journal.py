@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import httpx
 
-from clients.protocol import SegmentAnswer
+from clients.protocol import SegmentAnswer, SegmentFormat
 from configs.bundle import Bundle
 from load_tests.plain_camera import PlainCamera
 from serving.state.averages import Averages
 
 PATIENCE_S = 240.0
 BANDWIDTH, SECONDS, TARGET = 0.3, 0.2, 0.65
+FORM = SegmentFormat(seconds=SECONDS, fps=15, width=128, height=96)
+"""Small frames: what is tried is counting, not segmenting."""
 
 
 @dataclass
@@ -135,3 +138,22 @@ class Journal:
             for name, value in expected.items()
             if found[name] != value
         ]
+
+
+def usage_differences(http: httpx.Client, key: str, journals: Sequence[Journal], bundle: Bundle) -> list[str]:
+    """Where the tenant's usage is not, to the byte and FLOP, that of what its cameras had committed."""
+    usage = http.get("/v1/usage", headers={"Authorization": f"Bearer {key}"}).raise_for_status().json()
+    committed = [(journal, entry) for journal in journals for entry in journal.committed]
+    expected = {
+        "segments": len(committed),
+        "bytes": sum(len(journal.body) for journal, _ in committed),
+        "flops": sum(
+            bundle.segment_flops(bundle.ladder[index], FORM.frames, FORM.width, FORM.height)
+            for _, (_, index, _) in committed
+        ),
+    }
+    return [
+        f"usage: {name} is {usage[name]}, expected is {value}"
+        for name, value in expected.items()
+        if usage[name] != value
+    ]

@@ -12,24 +12,23 @@ from rl.arguments import (
     EVALUATE,
     TRAIN,
     BundleFolder,
-    IndexFile,
     JsonFile,
-    ProfileFolder,
     RecipeFile,
     told_in_one_line,
 )
 
 OptionalIndex = Annotated[
     Path | None,
-    typer.Option(
-        exists=True, dir_okay=False, help="TSV of penance-profile index; without it each clip is a drive"
-    ),
+    typer.Option(exists=True, dir_okay=False, help="TSV of penance-profile index; a digest has its own"),
 ]
 Stride = Annotated[int, typer.Option(min=1, help="of --clips: accuracy on every k-th frame")]
 
 
+Profile = Annotated[
+    Path, typer.Option(exists=True, help="folder that penance-profile recorded, or its digest")
+]
 OptionalProfile = Annotated[
-    Path | None, typer.Option(exists=True, file_okay=False, help="folder that penance-profile recorded")
+    Path | None, typer.Option(exists=True, help="folder that penance-profile recorded, or its digest")
 ]
 EncoderFolder = Annotated[
     Path | None, typer.Option(exists=True, file_okay=False, help="folder that penance-train encoder wrote")
@@ -37,10 +36,10 @@ EncoderFolder = Annotated[
 
 
 def train_encoder(
-    profile: ProfileFolder,
-    index: IndexFile,
+    profile: Profile,
     recipe: RecipeFile,
     out: Annotated[Path, typer.Option(file_okay=False, help="folder of encoder, head and embeddings")],
+    index: OptionalIndex = None,
     folds: Annotated[
         int, typer.Option(min=0, help="as in penance-evaluate adapter: one encoder for each group of drives")
     ] = 0,
@@ -50,21 +49,16 @@ def train_encoder(
     from rich.console import Console
 
     from configs.bundle import Bundle
-    from rl.adapter.encoder import load_encoder_recipe
+    from rl.adapter.encoder_recipe import load_encoder_recipe
+    from rl.adapter.recorded import Recorded
     from rl.adapter.training import train_encoders
     from rl.profiles.index import read_index
 
     console = Console()
     with told_in_one_line(TRAIN):
-        found = train_encoders(
-            profile,
-            read_index(index),
-            Bundle.load(bundle),
-            load_encoder_recipe(recipe),
-            folds,
-            out,
-            console,
-        )
+        opened = Bundle.load(bundle)
+        recorded = Recorded.load(profile, read_index(index) if index else None, opened)
+        found = train_encoders(recorded, opened, load_encoder_recipe(recipe), folds, out, console)
     for errors in found:
         console.print(
             f"mIoU of {errors.segments} segments of other drives, mean errors: head {errors.head:.3f}, "
@@ -77,9 +71,7 @@ def train_encoder(
 def train_policy(
     out: Annotated[Path, typer.Option(file_okay=False, help="folder of checkpoints, curves and the policy")],
     profile: OptionalProfile = None,
-    index: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="TSV of penance-profile index")
-    ] = None,
+    index: OptionalIndex = None,
     recipe: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="YAML file of the recipe")
     ] = None,
@@ -103,6 +95,7 @@ def train_policy(
 
     from configs.bundle import Bundle
     from rl.adapter.recipe import load_adapter_recipe
+    from rl.adapter.recorded import Recorded
     from rl.adapter.training import train_adapter, train_from_live
     from rl.profiles.index import read_index
 
@@ -119,18 +112,12 @@ def train_policy(
             f"{fit.cost_before:.3f} before, {fit.cost_after:.3f} now; the policy lies in {out}"
         )
         return
-    if profile is None or index is None or recipe is None:
-        raise typer.BadParameter("give --profile, --index and --recipe, or --from-live and --policy")
+    if profile is None or recipe is None:
+        raise typer.BadParameter("give --profile and --recipe, or --from-live and --policy")
     with told_in_one_line(TRAIN):
-        about = train_adapter(
-            profile,
-            read_index(index),
-            Bundle.load(bundle),
-            load_adapter_recipe(recipe),
-            encoder,
-            out,
-            console,
-        )
+        opened = Bundle.load(bundle)
+        recorded = Recorded.load(profile, read_index(index) if index else None, opened)
+        about = train_adapter(recorded, opened, load_adapter_recipe(recipe), encoder, out, console)
     console.print(f"{about.recipe} lies in {out}; its margin on the target is {about.margin:+.3f}")
 
 
@@ -186,6 +173,7 @@ def evaluate_adapter(
     from configs.bundle import Bundle
     from rl.adapter.commands import evaluate_adapters, record_clips
     from rl.adapter.recipe import load_adapter_recipe
+    from rl.adapter.recorded import Recorded
     from rl.adapter.report import headline_table, write_report
     from rl.profiles.index import read_index
 
@@ -197,10 +185,10 @@ def evaluate_adapter(
         if clips is not None:
             profile, known = record_clips(clips, bundle, frame_stride, out / "profile", console)
         assert profile is not None
+        opened = Bundle.load(bundle)
         report = evaluate_adapters(
-            profile,
-            known,
-            Bundle.load(bundle),
+            Recorded.load(profile, known, opened),
+            opened,
             [load_adapter_recipe(path) for path in recipe or []],
             policy or [],
             method or [],

@@ -32,17 +32,16 @@ from rl.adapter.methods import (
 )
 from rl.adapter.play import PROMPT
 from rl.adapter.recipe import AdapterRecipe
-from rl.adapter.replay import Replay, load_replay
+from rl.adapter.recorded import Recorded
+from rl.adapter.replay import Replay
 from rl.adapter.runs import fold_folder, with_embeddings_of
 from rl.profiles.choice import TARGET, adaptation
 from rl.profiles.index import ClipIndex, index_folder, load_drives
 from rl.profiles.recording import Recording, record
-from rl.profiles.store import ProfileError
 
 
 def evaluate_adapters(
-    profile: Path,
-    index: ClipIndex | None,
+    recorded: Recorded,
     bundle: Bundle,
     recipes: Sequence[AdapterRecipe],
     policies: Sequence[Path],
@@ -54,11 +53,11 @@ def evaluate_adapters(
 ) -> AdapterReport:
     """Every method (or `only` these), on drives left out in `folds` groups, or on the index's test drives
     where that is 0. Raises `ProfileError` and `ValueError`."""
-    if policies and (folds or index is None):
+    if policies and folds:
         raise ValueError(
             "trained policies are judged on the test drives of the index: give --index, --folds 0"
         )
-    replay = load_replay(profile, index, bundle)
+    replay = recorded.replay
     if folds:
 
         def embedded(number: int, whole: Replay) -> Replay:
@@ -67,11 +66,10 @@ def evaluate_adapters(
             return with_embeddings_of(whole, fold_folder(encoder, number, folds), bundle.family)
 
         found = list(drive_folds(replay, folds, embedded))
-    elif index is not None:
-        found = [split_fold(with_embeddings_of(replay, encoder, bundle.family) if encoder else replay, index)]
     else:
-        raise ProfileError("without groups of drives the clip index says what is for test: give --index")
-    methods = all_methods(profile, bundle, recipes)
+        embedding = with_embeddings_of(replay, encoder, bundle.family) if encoder else replay
+        found = [split_fold(embedding, recorded.known_index)]
+    methods = all_methods(recorded.folder, bundle, recipes)
     methods |= {f"trained, {folder.name}": trained_method(folder) for folder in policies}
     unknown = sorted(set(only) - set(methods))
     if unknown:
@@ -90,14 +88,16 @@ def record_clips(
     return out, index
 
 
-def all_methods(profile: Path, bundle: Bundle, recipes: Sequence[AdapterRecipe]) -> dict[str, Method]:
-    """Those that learn nothing; for each recipe its adapter; and both that predict accuracies."""
+def all_methods(profile: Path | None, bundle: Bundle, recipes: Sequence[AdapterRecipe]) -> dict[str, Method]:
+    """Those that learn nothing; for each recipe its adapter; and both that predict accuracies, of which DAO-C
+    looks at the pictures of a profile's folder."""
     methods = unlearnt_methods()
     for recipe in recipes:
         methods |= _with_audits(recipe.name, adapter_method(recipe, PAIRS))
     if recipes:
         steps = recipes[0].imitation.steps + recipes[0].full_information.steps
         methods |= _with_audits("supervised", supervised_method(recipes[0], steps, PAIRS))
+    if recipes and profile is not None:
         methods["DAO-C"] = first_frame_method(profile, bundle, recipes[0].seed)
     return methods
 

@@ -14,39 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from rl.adapter.encoder_recipe import EncoderRecipe
 from rl.adapter.replay import Replay
-from rl.adapter.softmaxes import Softmaxes
+from rl.adapter.shown import Rows, Shown, floats
 from serving.performance.network import EMBEDDING, AccuracyHead, PerformanceEncoder, make_encoder
 
-Rows = NDArray[np.int64]
 Progress = Callable[[int, float], None]
 """Told of the step and the loss."""
-
-
-class EncoderRecipe(BaseModel):
-    """From logits to an encoder with its accuracy head."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    convolutions: bool = Field(default=True, description="the paper's blocks")
-    expectations: bool = Field(default=False, description="what a softmax says of its own accuracy")
-    steps: int = Field(default=2000, gt=0)
-    batch: int = Field(default=16, gt=1)
-    learning_rate: float = Field(default=1e-3, gt=0, description="of AdamW; falls to 0 by a cosine")
-    weight_decay: float = Field(default=1e-3, ge=0)
-    head_steps: int = Field(default=2000, gt=0, description="of the accuracy head, on finished embeddings")
-    coverage: float = Field(default=0.9, gt=0, lt=1, description="share of accuracies within their interval")
-    seed: int = 0
-
-
-def load_encoder_recipe(path: Path) -> EncoderRecipe:
-    """Reads a recipe; `pydantic.ValidationError` says which field is wrong and why."""
-    return EncoderRecipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 class AllAccuracies(nn.Module):
@@ -64,26 +41,6 @@ class AllAccuracies(nn.Module):
         return result
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What encoders see of the rows of a replay."""
-
-    softmaxes: Softmaxes
-    # (segments, configurations, count), for encoders that need them
-    expectations: NDArray[np.float16] | None = None
-
-    def embedded(
-        self, encoder: PerformanceEncoder, rows: Rows, made_by: Rows, mirror: bool = False
-    ) -> Tensor:
-        """(N, 120). Expectations are the same in a mirror."""
-        if encoder.convolutions is None:
-            assert encoder.expected is not None
-            assert self.expectations is not None
-            return encoder.expected(_floats(self.expectations[rows, made_by]))  # type: ignore[no-any-return]
-        seen = self.softmaxes.batch(rows.tolist(), made_by.tolist())
-        return encoder(seen.flip(3) if mirror else seen)  # type: ignore[no-any-return]
-
-
 def train_encoder(
     shown: Shown,
     replay: Replay,
@@ -93,11 +50,10 @@ def train_encoder(
 ) -> PerformanceEncoder:
     """An encoder that learnt from the rows `learn`; squared errors of all accuracies, mirrored frames."""
     rng = np.random.default_rng(recipe.seed)
-    classes = shown.softmaxes.batch([0], [0]).shape[1]
-    encoder = make_encoder(classes, recipe.seed, recipe.convolutions, recipe.expectations).train()
+    encoder = make_encoder(shown.classes, recipe.seed, recipe.convolutions, recipe.expectations).train()
     if encoder.expected is not None:
         assert shown.expectations is not None
-        encoder.expected.standardise(_floats(shown.expectations[learn]).flatten(0, 1))
+        encoder.expected.standardise(floats(shown.expectations[learn]).flatten(0, 1))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         head = AllAccuracies(len(replay.ladder))
@@ -123,6 +79,7 @@ def train_encoder(
 def embed_all(
     encoder: PerformanceEncoder,
     shown: Shown,
+    segments: int,
     configurations: int,
     path: Path,
     progress: Progress = lambda step, loss: None,
@@ -130,7 +87,7 @@ def embed_all(
     """(segments, configurations, 120), written to `path` and mapped from there; there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial.npy")
-    shape = (len(shown.softmaxes), configurations, EMBEDDING)
+    shape = (segments, configurations, EMBEDDING)
     found = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
     for row in range(len(found)):
         each = [shown.embedded(encoder, np.array([row]), np.array([one])) for one in range(configurations)]
@@ -192,7 +149,7 @@ class AccuracyErrors:
 
 
 def accuracy_errors(
-    head: AccuracyHead, replay: Replay, softmaxes: Softmaxes, learn: Rows, judged: Rows, seed: int = 0
+    head: AccuracyHead, replay: Replay, shown: Shown, learn: Rows, judged: Rows, seed: int = 0
 ) -> AccuracyErrors:
     """On the rows `judged`; the line through confidence is fitted to the rows `learn`, one configuration
     each."""
@@ -200,7 +157,7 @@ def accuracy_errors(
     predicted, true = predicted[:, 1:], true[:, 1:]
     rng, configurations = np.random.default_rng(seed), len(replay.ladder)
     drawn = rng.integers(1, configurations, size=(len(replay),))
-    confident = {int(row): softmaxes.confidence(int(row), int(drawn[row])) for row in (*learn, *judged)}
+    confident = {int(row): shown.confidence(int(row), int(drawn[row])) for row in (*learn, *judged)}
     known = replay.known.miou[np.arange(len(replay)), drawn]
     slope, intercept = np.polyfit([confident[int(row)] for row in learn], known[learn], 1)
     line = np.array([slope * confident[int(row)] + intercept for row in judged])
@@ -217,8 +174,4 @@ def accuracy_errors(
 
 
 def _embeddings(replay: Replay, rows: Rows, made_by: Rows) -> Tensor:
-    return _floats(replay.embeddings[rows, made_by])
-
-
-def _floats(values: NDArray[np.float16]) -> Tensor:
-    return torch.from_numpy(values.astype(np.float32))
+    return floats(replay.embeddings[rows, made_by])

@@ -15,8 +15,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from rl.adapter.fleet import RANDOM_LAGS, Fleet, Lags, Rows
+from rl.adapter.long_lived import SAVE_EVERY, LongLived
+from rl.adapter.price import PRICE, moved
 from rl.adapter.replay import Replay
-from serving.reward import Xi, reward
+from serving.miou import Floats
+from serving.reward import Segments, Xi, reward
 
 TARGETS = tuple(round(0.50 + 0.05 * step, 2) for step in range(7))
 BANDWIDTHS = (0.3, 1.0)  # MB/s, uniformly between
@@ -33,46 +36,69 @@ class PenanceVectorEnv(VectorEnv[State, Rows, NDArray[Any]]):
     """Cameras in step on one replay; deterministic under the seed given to `reset`.
 
     An episode that is over begins anew in the next step, whose action counts for nothing (gymnasium's
-    `NEXT_STEP`).
+    `NEXT_STEP`). The reward is Eq. (7); or, with `failure`, minus cost and a price on failures that rises
+    while a larger share than that fails where it need not.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
 
     def __init__(
-        self, replay: Replay, num_envs: int = 1, xi: Xi = "violations", lags: Lags = RANDOM_LAGS
+        self,
+        replay: Replay,
+        num_envs: int = 1,
+        xi: Xi = "violations",
+        lags: Lags = RANDOM_LAGS,
+        failure: float | None = None,
+        long_lived: LongLived | None = None,
     ) -> None:
         self.num_envs = num_envs
-        self.xi = xi
+        self.xi, self._failure, self._price = xi, failure, PRICE
+        self._long_lived, self._steps = long_lived, 0
         self.fleet = Fleet(replay, num_envs, np.random.default_rng(), lags)
         width = replay.layout.width + AVERAGES
         self.single_observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (width,), np.float32)
         self.single_action_space = gymnasium.spaces.Discrete(len(replay.ladder))
         self.observation_space = gymnasium.vector.utils.batch_space(self.single_observation_space, num_envs)
         self.action_space = gymnasium.vector.utils.batch_space(self.single_action_space, num_envs)
-        self._over = np.ones(num_envs, np.bool_)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[State, dict[str, Any]]:
-        """New episodes everywhere."""
+        """New episodes everywhere; cameras that outlive their runner go on with theirs."""
         if seed is not None:
             self.fleet.rng = np.random.default_rng(seed)
-        begin_episodes(self.fleet, np.ones(self.num_envs, np.bool_))
-        self._over = np.zeros(self.num_envs, np.bool_)
+        if self._long_lived is None or not self._long_lived.restore(self.fleet):
+            begin_episodes(self.fleet, np.ones(self.num_envs, np.bool_))
         return self._observe(), {}
 
     def step(self, actions: Rows) -> tuple[State, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Ends are truncations: the camera would have gone on."""
-        fresh = self._over
+        fresh = self.fleet.over
         outcomes = self.fleet.outcomes()
         choices = np.asarray(actions, np.int64)
-        earned = reward(outcomes, self.fleet.rivals(), self.xi)[np.arange(self.num_envs), choices]
-        over = self.fleet.choose(choices, outcomes) & ~fresh
+        earned = self._earned(outcomes)[np.arange(self.num_envs), choices]
+        self._move_price(outcomes, choices, ~fresh)
+        self.fleet.choose(choices, outcomes)
         if fresh.any():
             begin_episodes(self.fleet, fresh)
-        self._over = over
+        self._steps += 1
+        if self._long_lived is not None and self._steps % SAVE_EVERY == 0:
+            self._long_lived.save(self.fleet)
         never = np.zeros(self.num_envs, np.bool_)
-        return self._observe(), np.where(fresh, 0.0, earned), never, over, {}
+        return self._observe(), np.where(fresh, 0.0, earned), never, self.fleet.over, {}
+
+    def _earned(self, outcomes: Segments) -> Floats:
+        """(cameras, configurations)."""
+        if self._failure is None:
+            return reward(outcomes, self.fleet.rivals(), self.xi)
+        return -(outcomes.cost + self._price * _failing(outcomes))
+
+    def _move_price(self, outcomes: Segments, choices: Rows, counted: NDArray[np.bool_]) -> None:
+        failing = _failing(outcomes)
+        counted &= ~failing.all(1)
+        if self._failure is not None and counted.any():
+            share = failing[np.arange(self.num_envs), choices][counted].mean()
+            self._price = moved(self._price, float(share), self._failure)
 
     def _observe(self) -> State:
         state = self.fleet.replay.layout.encode(self.fleet.look().seen)
@@ -85,8 +111,14 @@ class PenanceVectorEnv(VectorEnv[State, Rows, NDArray[Any]]):
 class PenanceEnv(gymnasium.Env[State, np.int64]):
     """One camera."""
 
-    def __init__(self, replay: Replay, xi: Xi = "violations", lags: Lags = RANDOM_LAGS) -> None:
-        self._many = PenanceVectorEnv(replay, 1, xi, lags)
+    def __init__(
+        self,
+        replay: Replay,
+        xi: Xi = "violations",
+        lags: Lags = RANDOM_LAGS,
+        failure: float | None = None,
+    ) -> None:
+        self._many = PenanceVectorEnv(replay, 1, xi, lags, failure)
         self.observation_space = self._many.single_observation_space
         self.action_space = self._many.single_action_space
 
@@ -100,6 +132,11 @@ class PenanceEnv(gymnasium.Env[State, np.int64]):
     def step(self, action: np.int64) -> tuple[State, float, bool, bool, dict[str, Any]]:
         states, earned, terminated, truncated, info = self._many.step(np.array([action]))
         return states[0], float(earned[0]), bool(terminated[0]), bool(truncated[0]), info
+
+
+def _failing(outcomes: Segments) -> NDArray[np.bool_]:
+    """(cameras, configurations)."""
+    return (outcomes.deficit > 0) | (outcomes.overuse > 0)
 
 
 def begin_episodes(fleet: Fleet, which: NDArray[np.bool_]) -> None:

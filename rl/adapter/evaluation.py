@@ -8,12 +8,13 @@ that the other groups ask for. With as many groups as drives that is leave-one-d
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from rl.adapter.curves import Curve
 from rl.adapter.figures import CurvePoint, Figures, PairFigures, by_pair, figures_of
 from rl.adapter.fleet import Lags
 from rl.adapter.methods import MARGINS, Fitted, Method, Trained, failure_where_feasible, least_margin
@@ -54,6 +55,7 @@ class MethodReport(Figures):
     by_drive: dict[str, Figures]
     curve: tuple[CurvePoint, ...]
     margins: tuple[float, ...]  # chosen on drives of their own, one a fold; none for methods without
+    learning: tuple[Curve, ...]  # one a fold, of methods that are learnt as recipes say
 
 
 class AdapterReport(BaseModel):
@@ -115,6 +117,7 @@ class Played:
     by_margin: dict[float, Choices]
     margins: list[float]  # those chosen, one a fold, for methods that carry any
     audited: bool = False
+    curves: list[Curve] = field(default_factory=list)
 
     @classmethod
     def empty(cls, segments: int) -> Played:
@@ -127,6 +130,7 @@ class Played:
         if isinstance(fitted, Trained):
             self.margins.append(fitted.margin)
             self.audited = fitted.audited
+            self.curves += [fitted.curve] if fitted.curve else []
             base = fitted.fitted(fold.judged)
         for margin, choices in self.by_margin.items():
             choices[:, fold.rows] = play(fold.judged, Cautious(base, margin), PAIRS, lags)
@@ -186,6 +190,7 @@ def _report(judged: Replay, played: Played, rows: NDArray[np.int64]) -> MethodRe
         by_drive=_apart(headline, judged.drives, judged.drives),
         curve=tuple(curve),
         margins=tuple(played.margins),
+        learning=tuple(played.curves),
     )
 
 

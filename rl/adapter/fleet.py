@@ -7,6 +7,8 @@ that is there, with its age. A dropped segment is never answered (paper, 3.4.1).
 
 from __future__ import annotations
 
+import io
+import json
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -21,6 +23,13 @@ from serving.reward import MovingAverages, Segments
 
 Rows = NDArray[np.int64]
 Flags = NDArray[np.bool_]
+
+_AVERAGES = ("cost", "deficit", "overuse")
+_STATE = (
+    *("rows", "ends", "begun", "target", "bandwidth", "over"),
+    *("_coming_row", "_coming_choice", "_row", "_choice", "_audits", "_found"),
+)
+"""What `Fleet.saved` keeps beside the averages and the generator of random numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +84,14 @@ class Fleet:
     target: Floats = field(init=False)
     bandwidth: Floats = field(init=False)
     averages: MovingAverages = field(init=False)
+    over: Flags = field(init=False)  # episodes that ended with the latest choice and have not begun anew
 
     def __post_init__(self) -> None:
         slots = len(self.lags.probabilities) + 1
         self.rows, self.ends, self.begun = (np.zeros(self.cameras, np.int64) for _ in range(3))
         self.target, self.bandwidth = np.zeros(self.cameras), np.ones(self.cameras)
         self.averages = MovingAverages.fresh(self.cameras)
+        self.over = np.zeros(self.cameras, np.bool_)
         # Answers on their way, by the time of arrival modulo the number of slots; the newest known one.
         self._coming_row, self._coming_choice = (
             np.full((self.cameras, slots), NONE, np.int64) for _ in range(2)
@@ -100,6 +111,7 @@ class Fleet:
             np.where(which, 0.0, old.deficit),
             np.where(which, 0.0, old.overuse),
         )
+        self.over = self.over & ~which
         self._coming_row[which] = self._row[which] = NONE
         self._audits[which] = self._found[which] = 0
 
@@ -166,9 +178,29 @@ class Fleet:
         self._coming_row[every[answered], slot[answered]] = self.rows[answered]
         self._coming_choice[every[answered], slot[answered]] = choices[answered]
         self.rows = self.rows + 1
-        over = self.rows >= self.ends
-        self.rows = np.where(over, self.ends - 1, self.rows)  # until a new episode begins
-        return over
+        self.over = self.rows >= self.ends
+        self.rows = np.where(self.over, self.ends - 1, self.rows)  # until a new episode begins
+        return self.over
+
+    def saved(self) -> bytes:
+        """All of its state, for `restore`."""
+        file = io.BytesIO()
+        rng = np.array(json.dumps(self.rng.bit_generator.state))
+        averages = {f"averages_{name}": getattr(self.averages, name) for name in _AVERAGES}
+        np.savez(file, rng=rng, **averages, **{name: getattr(self, name) for name in _STATE})
+        return file.getvalue()
+
+    def restore(self, saved: bytes) -> bool:
+        """Goes on from a state that was saved of a fleet of the same size on the same replay; False for
+        another size."""
+        with np.load(io.BytesIO(saved)) as held:
+            if held["rows"].shape != self.rows.shape or held["rows"].max() >= len(self.replay):
+                return False
+            self.rng.bit_generator.state = json.loads(str(held["rng"]))
+            self.averages = MovingAverages(**{name: held[f"averages_{name}"] for name in _AVERAGES})
+            for name in _STATE:
+                setattr(self, name, held[name])
+        return True
 
     @classmethod
     def over_runs(cls, replay: Replay, target: Floats, bandwidth: Floats, lags: Lags, seed: int = 0) -> Self:

@@ -18,6 +18,7 @@ from rl.adapter.environment import begin_episodes
 from rl.adapter.fleet import Cameras, Fleet, Rows
 from rl.adapter.network import ActorNetwork
 from rl.adapter.policies import Optimal
+from rl.adapter.price import PRICE, moved
 from rl.adapter.recipe import AdapterRecipe
 from rl.adapter.replay import Replay
 from serving.miou import Floats
@@ -29,10 +30,6 @@ Progress = Callable[[str, int, dict[str, float]], None]
 
 def untold(phase: str, step: int, figures: dict[str, float]) -> None:
     """For whoever wants no progress."""
-
-
-PRICE, PRICE_RATE, HIGHEST_PRICE = 2.0, 0.2, 50.0
-"""Where a Lagrangian's price on failures starts, how fast it moves, and where it ends."""
 
 
 class Learner:
@@ -118,8 +115,7 @@ def priced(cost: Floats, failing: Floats, logits: Tensor, aim: float, price: flo
     policy fails where it need not. failing: probabilities."""
     feasible = failing.min(1) < 0.5
     expected = (logits.detach().softmax(1).numpy() * failing).sum(1)
-    excess = float(expected[feasible].mean()) - aim if feasible.any() else 0.0
-    price = float(np.clip(price + PRICE_RATE * excess, 0.0, HIGHEST_PRICE))
+    price = moved(price, float(expected[feasible].mean()), aim) if feasible.any() else price
     return -(cost + price * failing), price
 
 

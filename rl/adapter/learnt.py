@@ -71,7 +71,8 @@ class FirstFrameNetwork(nn.Module):
 
     def __init__(self, configurations: int) -> None:
         super().__init__()
-        self.body = PerformanceEncoder(classes=1)
+        # Channels last: depthwise convolutions learn in half the time.
+        self.body = PerformanceEncoder(classes=1).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.head = nn.Linear(EMBEDDING, configurations)
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:

@@ -17,9 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from clients.state import StateLayout
-from rl.adapter.learning import PRICE, Progress, descend, expectation, priced, untold
+from rl.adapter.learning import Progress, descend, expectation, priced, untold
 from rl.adapter.logged import LiveSegments
 from rl.adapter.network import ActorNetwork
+from rl.adapter.price import PRICE
 from serving.miou import Floats
 
 HEAVIEST = 20.0

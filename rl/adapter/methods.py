@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from configs.bundle import Bundle
+from rl.adapter.curves import Curve, CurveSample, keeping
 from rl.adapter.learning import Learner, Progress, make_actor, untold
 from rl.adapter.learnt import Adapter, FirstFrame, Supervised
 from rl.adapter.network import ActorNetwork
@@ -52,6 +54,7 @@ class Trained:
     fitted: Fitted
     margin: float
     audited: bool = False
+    curve: Curve = ()
 
     def __call__(self, replay: Replay) -> Policy:
         return Cautious(self.fitted(replay), self.margin)
@@ -78,13 +81,15 @@ def adapter_method(recipe: AdapterRecipe, pairs: Sequence[Pair]) -> Method:
     def fit(learn: Replay, check: Replay | None) -> Fitted:
         if recipe.extra_encode:
             learn, check = learn.with_extra_encode(), check and check.with_extra_encode()
+        curve: list[CurveSample] = []
         with TemporaryDirectory() as checkpoints:
-            actor, margin = learnt_actor(learn, check, recipe, pairs, Path(checkpoints))
+            told = keeping(curve, untold)
+            actor, margin = learnt_actor(learn, check, recipe, pairs, Path(checkpoints), told)
 
         def fitted(replay: Replay) -> Policy:
             return Adapter(replay.with_extra_encode() if recipe.extra_encode else replay, actor)
 
-        return Trained(fitted, margin)
+        return Trained(fitted, margin, curve=tuple(curve))
 
     return fit
 
@@ -111,7 +116,8 @@ def learnt_actor(
         if own.ppo.steps:
             from rl.adapter.ppo import improve  # RLlib takes seconds to import
 
-            actor = improve(actor, learn, own, out / f"seed{seed}", progress)
+            judge = partial(_figures_on, seen, pairs)
+            actor = improve(actor, learn, own, out / f"seed{seed}", progress, judge)
         policy = Adapter(seen, actor.eval())
         margin = recipe.margin if check is None else calibrated_margin(policy, check, pairs)
         results = Results.of(seen, play(seen, Cautious(policy, margin), pairs), pairs)
@@ -121,6 +127,14 @@ def learnt_actor(
             best = worth, actor, margin
     assert best is not None  # there is at least one seed
     return best[1], best[2]
+
+
+def _figures_on(replay: Replay, pairs: Sequence[Pair], actor: ActorNetwork) -> dict[str, float]:
+    """What an actor comes to where it does not sample."""
+    training = actor.training
+    results = Results.of(replay, play(replay, Adapter(replay, actor.eval()), pairs), pairs)
+    actor.train(training)
+    return {"failure": float(results.failed.mean()), "cost": float(results.cost.mean())}
 
 
 def audited(method: Method, pairs: Sequence[Pair]) -> Method:

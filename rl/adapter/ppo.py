@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -20,17 +20,20 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.apis import ValueFunctionAPI
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.core.rl_module.torch import TorchRLModule
+from ray.rllib.env.env_context import EnvContext
 from torch import Tensor
 
 from clients.state import StateLayout
 from configs.ladder import Ladder
 from rl.adapter.environment import AVERAGES, PenanceEnv, PenanceVectorEnv
 from rl.adapter.learning import Progress, untold
+from rl.adapter.long_lived import LongLived
 from rl.adapter.network import ActorNetwork, AdapterArchitecture, PartsNetwork
 from rl.adapter.recipe import AdapterRecipe
 from rl.adapter.replay import Replay
 
 ENVIRONMENT = "Penance-v0"
+Judge = Callable[[ActorNetwork], dict[str, float]]
 CHECKPOINT, START = "checkpoint", "start.pt"
 CHECKPOINT_EVERY = 20  # iterations
 
@@ -59,9 +62,15 @@ class AdapterModule(TorchRLModule, ValueFunctionAPI):
 
 
 def improve(
-    actor: ActorNetwork, replay: Replay, recipe: AdapterRecipe, out: Path, progress: Progress = untold
+    actor: ActorNetwork,
+    replay: Replay,
+    recipe: AdapterRecipe,
+    out: Path,
+    progress: Progress = untold,
+    judge: Judge = lambda actor: {},
 ) -> ActorNetwork:
-    """The actor after PPO. Goes on from the checkpoint in `out` where there is one."""
+    """The actor after PPO. Goes on from the checkpoint in `out` where there is one. `judge` gives figures to
+    draw of the policy at each checkpoint."""
     out.mkdir(parents=True, exist_ok=True)
     torch.save(actor.state_dict(), out / START)
     with _ray():
@@ -69,7 +78,7 @@ def improve(
         try:
             if (out / CHECKPOINT).exists():
                 algorithm.restore_from_path(str((out / CHECKPOINT).resolve()))  # type: ignore[no-untyped-call]
-            _train(algorithm, recipe, out, progress)
+            _train(algorithm, recipe, out, progress, judge)
             trained = cast(AdapterModule, algorithm.get_module())
             actor.load_state_dict(trained.actor.state_dict())
         finally:
@@ -77,7 +86,7 @@ def improve(
     return actor.eval()
 
 
-def _train(algorithm: Algorithm, recipe: AdapterRecipe, out: Path, progress: Progress) -> None:
+def _train(algorithm: Algorithm, recipe: AdapterRecipe, out: Path, progress: Progress, judge: Judge) -> None:
     done = 0
     while done < recipe.ppo.steps:
         result = algorithm.train()  # type: ignore[no-untyped-call]
@@ -86,9 +95,10 @@ def _train(algorithm: Algorithm, recipe: AdapterRecipe, out: Path, progress: Pro
         figures = {"reward": float(sampled.get("episode_return_mean", float("nan")))}
         learnt = result["learners"]["default_policy"]
         figures |= {name: float(learnt[name]) for name in ("policy_loss", "vf_loss", "entropy")}
-        progress("PPO", done, figures)
         if algorithm.iteration % CHECKPOINT_EVERY == 0 or done >= recipe.ppo.steps:
+            figures |= judge(cast(AdapterModule, algorithm.get_module()).actor)
             _save(algorithm, out)
+        progress("PPO", done, figures)
 
 
 def _save(algorithm: Algorithm, out: Path) -> None:
@@ -104,13 +114,18 @@ def _config(replay: Replay, recipe: AdapterRecipe, start: Path) -> PPOConfig:
     import ray
     from ray.tune.registry import register_env
 
+    run = start.parent.resolve().as_posix()
     reference = ray.put(replay)  # workers map its arrays, whichever machine they are on
 
-    def make(context: dict[str, Any]) -> PenanceEnv | PenanceVectorEnv:
+    def make(context: EnvContext) -> PenanceEnv | PenanceVectorEnv:
         held: Replay = ray.get(reference)
         if "num_envs" in context:
-            return PenanceVectorEnv(held, context["num_envs"], recipe.xi)
-        return PenanceEnv(held, recipe.xi)
+            url = recipe.ppo.redis
+            kept = LongLived(url, run, context.worker_index) if url else None
+            return PenanceVectorEnv(
+                held, context["num_envs"], recipe.xi, failure=recipe.ppo.failure, long_lived=kept
+            )
+        return PenanceEnv(held, recipe.xi, failure=recipe.ppo.failure)
 
     register_env(ENVIRONMENT, make)
     ppo = recipe.ppo

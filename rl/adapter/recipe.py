@@ -40,6 +40,15 @@ class Ppo(Recipe):
     """RLlib's PPO."""
 
     steps: int = Field(default=0, ge=0, description="environment steps in all")
+    redis: str | None = Field(
+        default=None, description="URL of a Redis in which simulated cameras outlive a lost env runner"
+    )
+    failure: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="in place of Eq. (7): minus cost and a price on failures that aims at this rate",
+    )
     gamma: float = Field(default=0.9, ge=0, lt=1)
     gae: float = Field(
         default=1.0, ge=0, le=1, description="lambda of generalised advantages; 1: plain returns"

@@ -67,6 +67,15 @@ def html_of(report: AdapterReport) -> str:
         "<h2>By drive: failure rate and FLOPs over Optimal</h2>",
         _drives_table(methods),
     ]
+    learnt = {name: found for name, found in methods.items() if found.learning}
+    if learnt:
+        parts += [
+            "<h2>While they were learnt</h2>",
+            "<p>Failure rate and cost by step, one line for each group of drives left out: of sampled "
+            "choices, all targets and bandwidths, without margins; of PPO at its checkpoints, without "
+            "sampling.</p>",
+            *(_drawn(_draw_learning, learnt, phase) for phase in _phases(learnt)),
+        ]
     if len({kind for found in methods.values() for kind in found.by_kind}) > 1:
         parts += ["<h2>Real and generated apart</h2>", _kinds_table(methods)]
     return "\n".join(parts) + "\n"
@@ -201,6 +210,31 @@ def _draw_curves(figure: Figure, methods: Mapping[str, MethodReport]) -> None:
             axes.plot(100 * found.flops_over_optimal, 100 * found.failure_rate, "o", color=colour, label=name)
     axes.set(xlabel="FLOPs over Optimal, %", ylabel="failure rate, %", ylim=(0, None))
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def _phases(learnt: Mapping[str, MethodReport]) -> list[str]:
+    """In the order in which they come."""
+    samples = (sample for found in learnt.values() for curve in found.learning for sample in curve)
+    return list(dict.fromkeys(sample.phase for sample in samples))
+
+
+def _draw_learning(figure: Figure, learnt: Mapping[str, MethodReport], phase: str) -> None:
+    left, right = figure.subplots(1, 2)
+    for number, (name, found) in enumerate(learnt.items()):
+        for fold, curve in enumerate(found.learning):
+            told = [sample for sample in curve if sample.phase == phase and "failure" in sample.figures]
+            for axes, what, scale in ((left, "failure", 100), (right, "cost", 1)):
+                axes.plot(
+                    [sample.step for sample in told],
+                    [scale * sample.figures[what] for sample in told],
+                    color=_colour(number),
+                    alpha=0.7,
+                    linewidth=0.8,
+                    label=name if told and not fold else None,
+                )
+    left.set(xlabel=f"{phase}: steps", ylabel="failure rate, %", ylim=(0, None))
+    right.set(xlabel=f"{phase}: steps", ylabel="FLOPs, most expensive = 1", ylim=(0, None))
+    figure.legend(*right.get_legend_handles_labels(), loc="outside right upper")
 
 
 def _draw_pairs(

@@ -7,25 +7,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from safetensors.torch import save_file
 from torch.utils.tensorboard import SummaryWriter
 
 from configs.bundle import Bundle
+from rl.adapter.digest import write_digest
 from rl.adapter.encoder import (
     AccuracyErrors,
-    EncoderRecipe,
-    Shown,
     accuracy_errors,
     embed_all,
     predict_accuracies,
     train_accuracy_head,
     train_encoder,
 )
+from rl.adapter.encoder_recipe import EncoderRecipe
 from rl.adapter.evaluation import PAIRS, unfamiliar_groups
 from rl.adapter.familiarity import advantages
 from rl.adapter.learning import Progress
@@ -33,6 +33,7 @@ from rl.adapter.live import STEPS, LiveFit, learn_from_live
 from rl.adapter.logged import live_segments, read_transitions
 from rl.adapter.methods import learnt_actor
 from rl.adapter.recipe import AdapterRecipe
+from rl.adapter.recorded import Recorded
 from rl.adapter.replay import Replay, load_replay
 from rl.adapter.runs import (
     ADVANTAGE,
@@ -45,18 +46,17 @@ from rl.adapter.runs import (
     with_embeddings_of,
     write_rows,
 )
+from rl.adapter.shown import Shown, expectations_of
 from rl.adapter.softmaxes import Softmaxes
 from rl.profiles.index import ClipIndex, Split
 from rl.profiles.progress import segment_progress
-from serving.performance.expectations import expectations
 
 ENCODER, HEAD, FIGURES = "encoder.safetensors", "accuracy-head.safetensors", "figures.json"
 DRAW_EVERY = 20  # steps
 
 
 def train_adapter(
-    profile: Path,
-    index: ClipIndex,
+    recorded: Recorded,
     bundle: Bundle,
     recipe: AdapterRecipe,
     encoder: Path | None,
@@ -65,7 +65,7 @@ def train_adapter(
 ) -> TrainedPolicy:
     """Learns from train and val and writes the policy, with the recipe's margin, to `out`. PPO goes on from a
     checkpoint that is there. Raises `ProfileError` and `ValueError`."""
-    replay = load_replay(profile, index, bundle)
+    replay, index = recorded.replay, recorded.known_index
     if encoder is not None:
         replay = with_embeddings_of(replay, encoder, bundle.family)
     learn = replay.of_drives(_drives(index, "train") | _drives(index, "val")).to_learn_from()
@@ -109,8 +109,7 @@ def train_from_live(
 
 
 def train_encoders(
-    profile: Path,
-    index: ClipIndex,
+    recorded: Recorded,
     bundle: Bundle,
     recipe: EncoderRecipe,
     folds: int,
@@ -120,12 +119,8 @@ def train_encoders(
     """One encoder that learns from train, widens its intervals on val and is judged on test, written to
     `out`; or, with `folds`, one for each group of drives that `evaluation.drive_folds` leaves out, each in a
     folder of its own. Folders that are complete stay. Raises `ProfileError` and `ValueError`."""
-    replay = load_replay(profile, index, bundle)
-    shown = Shown(Softmaxes.of(profile, bundle, sorted(set(replay.clips))))
-    if recipe.expectations:
-        shown = replace(
-            shown, expectations=_expectations(shown.softmaxes, replay, bundle.family, out, console)
-        )
+    replay, index = recorded.replay, recorded.known_index
+    shown = Shown.of(recorded, bundle, recipe, out, console)
     if folds:
         groups = unfamiliar_groups(replay, folds)
         parts = {
@@ -141,25 +136,14 @@ def train_encoders(
     ]
 
 
-def _expectations(
-    softmaxes: Softmaxes, replay: Replay, family: str, out: Path, console: Console
-) -> NDArray[np.float16]:
-    """Of every segment and configuration; one file a segment in `out`, and none is computed twice."""
-    found = []
-    with segment_progress(console) as bar:
-        task = bar.add_task("expectations", total=len(replay))
-        for row, (clip, time) in enumerate(zip(replay.clips, replay.times, strict=True)):
-            path = out / "expectations" / family / str(clip) / f"{time:05d}.npy"
-            if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                every = [softmaxes.logits(row, one).softmax(1) for one in range(len(replay.ladder))]
-                values = [expectations(softmax)[0] for softmax in every]
-                partial = path.with_suffix(".partial.npy")
-                np.save(partial, torch.stack(values).half().numpy())
-                partial.replace(path)
-            found.append(np.load(path))
-            bar.update(task, completed=row + 1)
-    return np.stack(found)
+def digest_profile(profile: Path, index: ClipIndex, bundle: Bundle, out: Path, console: Console) -> int:
+    """Writes the digest of a profile to `out`; gives the number of segments. Raises `ProfileError`."""
+    replay = load_replay(profile, index, bundle)
+    softmaxes = Softmaxes.of(profile, bundle, sorted(set(replay.clips)))
+    with TemporaryDirectory() as cache:
+        expected = expectations_of(softmaxes, replay, Path(cache), console)
+    write_digest(out, replay, index, bundle, expected)
+    return len(replay)
 
 
 def _train_encoder(
@@ -192,6 +176,7 @@ def _train_encoder(
         found = embed_all(
             encoder,
             shown,
+            len(replay),
             len(replay.ladder),
             out / EMBEDDINGS,
             lambda row, loss: bar.update(embedding, completed=row + 1),
@@ -205,7 +190,7 @@ def _train_encoder(
     save_file(head.state_dict(), out / HEAD)
     predicted, _ = predict_accuracies(head, replay, np.arange(len(replay)))
     np.save(out / PREDICTED, predicted[..., 1].astype(np.float16))
-    errors = accuracy_errors(head, true, shown.softmaxes, learn, np.flatnonzero(of_judged))
+    errors = accuracy_errors(head, true, shown, learn, np.flatnonzero(of_judged))
     (out / FIGURES).write_text(json.dumps(asdict(errors), indent=1) + "\n", encoding="utf-8")
     return errors
 

@@ -38,22 +38,22 @@ FLATNESS = 1.0
 
 
 class Energies(nn.Module):
-    """Luma (N, places, rows, columns) of 0..255 to (N, energies) logarithms. `pictures` are its frames as
+    """Luma (N, places, rows, columns) of 0..255 to (N, energies) logarithms. `frames` are its frames as
     `frames_of` gives them, where they are there already."""
 
-    def forward(self, luma: Tensor, pictures: Sequence[Tensor] | None = None) -> Tensor:
-        pictures = frames_of(luma) if pictures is None else pictures
+    def forward(self, luma: Tensor, frames: Sequence[Tensor] | None = None) -> Tensor:
+        frames = frames_of(luma, luma.shape[1]) if frames is None else frames
         seen = [*_extent(luma), *_in_space(luma), *_in_time(luma)]
-        change, left = _after_motion(pictures)
+        change, left = _after_motion(frames)
         # All logarithms at once: many small operations cost runtimes more than what they compute.
         energies = (torch.stack([*seen, *change, *left], 1) + FLOOR).log()
         measured, unexplained = energies[:, : -len(left)], energies[:, -len(left) :]
         return torch.cat([measured, unexplained - measured[:, -len(change) :]], 1)
 
 
-def frames_of(luma: Tensor) -> list[Tensor]:
-    """(N, 1, rows, columns) of numbers with fractions, one by one."""
-    return [luma[:, place : place + 1].float() for place in range(luma.shape[1])]
+def frames_of(luma: Tensor, at_once: int) -> list[Tensor]:
+    """(N, at most `at_once`, rows, columns) of numbers with fractions."""
+    return [luma[:, place : place + at_once].float() for place in range(0, luma.shape[1], at_once)]
 
 
 def _extent(luma: Tensor) -> list[Tensor]:
@@ -88,13 +88,13 @@ def _in_time(luma: Tensor) -> list[Tensor]:
     return found + [_size(detail[:, 1:] - detail[:, :-1]) for detail in _apart(luma, 1)]
 
 
-def _after_motion(pictures: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+def _after_motion(frames: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     """At each size of the picture: of the blocks' change, and what no translation explains of it."""
     change: list[Tensor] = []
     left: list[Tensor] = []
     for shrink, block in SHRINKS:
-        pictures = [_pooled(picture, shrink) for picture in pictures]
-        picture = torch.cat(list(pictures), 1)
+        frames = [torch.cat([_pooled(some, shrink) for some in frames], 1)]
+        picture = frames[0]
         energies = _blocks(picture[:, :-1], picture[:, 1:], block)
         for found, energy in zip((change, left), energies, strict=True):
             found += [_size(energy.sqrt()), _spread(energy.sqrt())]
@@ -119,10 +119,11 @@ def _blocks(before: Tensor, after: Tensor, block: int) -> tuple[Tensor, Tensor]:
 def _pooled(pictures: Tensor, size: int) -> Tensor:
     """Means of each `size` x `size` pixels of the last two dimensions, whose rest is left out: rows first,
     which runtimes add up faster than windows."""
-    rows, columns = (side // size for side in pictures.shape[-2:])
-    whole = pictures[..., : rows * size, : columns * size]
-    added = whole.reshape(*pictures.shape[:-2], rows, size, columns * size).mean(-2)
-    return added.reshape(*pictures.shape[:-2], rows, columns, size).mean(-1)
+    *others, height, width = pictures.shape
+    rows, columns = height // size, width // size
+    whole = pictures[..., : rows * size, :]
+    added = whole.reshape(*others, rows, size, width).mean(-2)[..., : columns * size]
+    return added.reshape(*others, rows, columns, size).mean(-1)
 
 
 def _apart(luma: Tensor, lag: int) -> tuple[Tensor, Tensor]:

@@ -11,16 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from clients.luma import BLANK, INPUT_SIZE
-from rl.bitrate.energies import Energies, OperationCounter, frames_of
+from rl.bitrate.energies import Energies, OperationCounter
 from rl.bitrate.recipe import BitrateRecipe, EstimatorArchitecture
 
 POOL = 8
@@ -76,22 +73,14 @@ class EstimatorNetwork(nn.Module):
             self.anchor = nn.Linear(count, settings)
 
     def forward(self, luma: Tensor) -> tuple[Tensor, Tensor]:
-        """What cameras run, frame by frame up to the first convolution: a frame fits a processor's cache, a
-        segment does not, and passes over memory are what this costs."""
-        pictures = frames_of(luma)
-        first = torch.cat([*map(_first_of, self._changes(pictures), *self._first_layer())], 1)
-        features = self.hidden_of(self.pool(self.blocks(first)))
-        outputs = self.branches(features)
-        if self.anchor is None:
-            return outputs, features
-        return outputs + self.anchor(self.energies(luma, pictures)), features
+        features = self.hidden_of(self.pooled(luma))
+        return self.outputs(features, luma), features
 
-    def _first_layer(self) -> tuple[Tensor, Tensor]:
-        """Kernels and biases of each place's convolution, the norm after it included: what serving knows."""
-        convolution, norm = cast(nn.Conv2d, self.frames[0]), cast(nn.BatchNorm2d, self.frames[1])
-        mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
-        scale = norm.weight / (variance + norm.eps).sqrt()
-        return convolution.weight * scale[:, None, None, None], norm.bias - mean * scale
+    def outputs(self, features: Tensor, luma: Tensor, frames: Sequence[Tensor] | None = None) -> Tensor:
+        """(N, settings): the branches, on top of the anchor where there is one. `frames` as `frames_of`
+        gives them, where they are there already."""
+        left = self.branches(features)
+        return left if self.anchor is None else left + self.anchor(self.energies(luma, frames))
 
     def pooled(self, luma: Tensor) -> Tensor:
         """(N, second, 6, 10): what the convolutions see, by place."""
@@ -110,18 +99,10 @@ class EstimatorNetwork(nn.Module):
 
     def prepared(self, luma: Tensor) -> Tensor:
         """What the first layer sees: (N, places, 360, 640) around 0."""
-        return torch.cat(self._changes(frames_of(luma)), 1)
-
-    def _changes(self, pictures: Sequence[Tensor]) -> list[Tensor]:
-        """The same of frames (N, 1, 360, 640), one by one."""
+        around = luma.float() - BLANK
         if not self.architecture.differences:
-            return [(picture - BLANK) / BLANK for picture in pictures]
-        return [pictures[0] - BLANK, *(after - before for before, after in pairwise(pictures))]
-
-
-def _first_of(frame: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
-    """(N, 1, 180, 320) from one frame (N, 1, 360, 640)."""
-    return F.relu6(F.conv2d(frame, kernel[None], bias[None], stride=2, padding=1))
+            return around / BLANK
+        return torch.cat([around[:, :1], around[:, 1:] - around[:, :-1]], 1)
 
 
 def make_network(recipe: BitrateRecipe, places: int, settings: int) -> EstimatorNetwork:
@@ -138,18 +119,6 @@ def bytes_of(outputs: Tensor, recipe: BitrateRecipe) -> Tensor:
     if recipe.targets == "log":
         base, ratios = base.exp(), ratios.exp()
     return (MEGABYTE * torch.cat([base, base * ratios], 1)).clamp(min=1.0)
-
-
-class BytesEstimator(nn.Module):
-    """What is exported: luma (N, places, 360, 640) uint8 to bytes (N, settings) and features (N, hidden)."""
-
-    def __init__(self, network: EstimatorNetwork, recipe: BitrateRecipe) -> None:
-        super().__init__()
-        self.network, self.recipe = network, recipe
-
-    def forward(self, luma: Tensor) -> tuple[Tensor, Tensor]:
-        outputs, features = self.network(luma)
-        return bytes_of(outputs, self.recipe), features
 
 
 def count_estimator_flops(architecture: EstimatorArchitecture, places: int, settings: int) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from configs.bundle import DEFAULT_BUNDLE
-from rl.arguments import BundleFolder, Data, IndexFile, Timing, told_in_one_line
+from rl.arguments import BundleFolder, Data, IndexFile, ProfileFolder, Timing, told_in_one_line
 
 profile = typer.Typer(no_args_is_help=True, help="Records what every configuration makes of every segment.")
 PROGRAM = "penance-profile"
@@ -84,6 +84,26 @@ def write_labelled_camvid(
     with told_in_one_line(PROGRAM):
         found = write_camvid(data, out)
     typer.echo(f"{found.clips[0].file} is listed in {out / 'clips.tsv'}, its labels lie in {out / 'labels'}")
+
+
+@profile.command("digest")
+def write_profile_digest(
+    profile: ProfileFolder,
+    index: IndexFile,
+    out: Annotated[Path, typer.Option(dir_okay=False, help="file to write; a few megabytes")],
+    bundle: BundleFolder = DEFAULT_BUNDLE,
+) -> None:
+    """What policies learn from, in one file without any picture; takes the place of the folder in
+    penance-train and penance-evaluate."""
+    from rich.console import Console
+
+    from configs.bundle import Bundle
+    from rl.adapter.training import digest_profile
+    from rl.profiles.index import read_index
+
+    with told_in_one_line(PROGRAM):
+        segments = digest_profile(profile, read_index(index), Bundle.load(bundle), out, Console())
+    typer.echo(f"{segments} segments lie in {out}: {out.stat().st_size / 1e6:.1f} MB")
 
 
 @profile.command("record")

@@ -7,7 +7,7 @@ so nothing is told twice, and nothing flickers at a border.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
 
@@ -78,18 +78,25 @@ class Finding:
 
 
 def findings(
-    signs: Iterable[Sign], rules: Rules, now: float, watched_since: float
+    signs: Sequence[Sign], rules: Rules, now: float, watched_since: float
 ) -> Iterator[tuple[Subject, Finding]]:
     """How every subject of a tenant stands. Time before `watched_since` (Unix seconds) makes nobody silent:
     then the server was away, not the camera."""
-    total = Audits(rules.share, 0, 0, 0, 0)
     for sign in signs:
         if sign.last_at is not None:
             yield Subject("silent", sign.camera), _silence(sign, sign.last_at, rules, now, watched_since)
         if sign.audits is not None and sign.audits.share == rules.share:
-            total += sign.audits
             yield Subject("promise", sign.camera), _promise(sign.audits, sign.name, rules)
-    yield Subject("promise", None), _promise(total, None, rules)
+    yield Subject("promise", None), _promise(counted(signs, rules.share), None, rules)
+
+
+def counted(signs: Iterable[Sign], share: float) -> Audits:
+    """The audits of all cameras together, as far as they were drawn with this share."""
+    total = Audits(share, 0, 0, 0, 0)
+    for sign in signs:
+        if sign.audits is not None and sign.audits.share == share:
+            total += sign.audits
+    return total
 
 
 def changes(open_alerts: Set[str], found: Mapping[str, Finding]) -> tuple[frozenset[str], frozenset[str]]:

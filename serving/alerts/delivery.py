@@ -6,8 +6,10 @@ import asyncio
 import logging
 import random
 import socket
+import ssl
 import time
 
+import certifi
 import httpx
 
 from clients.alerts import DELIVERY_HEADER, SIGNATURE_HEADER, sign
@@ -31,10 +33,11 @@ class Courier:
     ) -> None:
         self._store, self._options, self._random = store, options, random_source
         self._backoff = Backoff(base=options.backoff_s, cap=options.backoff_most_s)
+        self._trust = _trusted()
 
     async def deliver_due(self, tenant: str) -> None:
         """Tries everything of a tenant that is due now, one after the other. Raises `StateUnavailable`."""
-        async with httpx.AsyncClient(trust_env=False, follow_redirects=False) as http:
+        async with httpx.AsyncClient(verify=self._trust, trust_env=False, follow_redirects=False) as http:
             while (delivery := await self._store.claim(tenant, LEASE_S)) is not None:
                 fault = await self._attempt(http, delivery)
                 if fault is None:
@@ -90,6 +93,13 @@ class Courier:
         for address in addresses:
             check_address(address, self._options)
         return addresses[0]
+
+
+def _trusted() -> ssl.SSLContext:
+    """Certifi's authorities and the system's, so that a company's own is known where its machines know it."""
+    context = ssl.create_default_context(cafile=certifi.where())
+    context.load_default_certs()
+    return context
 
 
 def _name(url: httpx.URL) -> str:

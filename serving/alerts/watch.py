@@ -11,11 +11,12 @@ import time
 
 from clients.administration import TenantLimits
 from clients.alerts import Alert, AlertEvent
-from serving.alerts.decision import AlertOptions, Rules, changes, findings
+from serving.alerts.decision import AlertOptions, Rules, changes, counted, findings
 from serving.alerts.delivery import Courier
 from serving.problems import StateUnavailable
 from serving.promise import AuditOptions
 from serving.state.store import StateStore
+from serving.telemetry.promises import PromiseTelemetry
 
 LEASE_SWEEPS = 3
 """Sweeps that may fail to come before another replica takes over."""
@@ -28,9 +29,15 @@ class Watch:
     """Sweeps and delivers; one instance an ingress replica."""
 
     def __init__(
-        self, store: StateStore, limits: TenantLimits, audits: AuditOptions, options: AlertOptions
+        self,
+        store: StateStore,
+        limits: TenantLimits,
+        audits: AuditOptions,
+        options: AlertOptions,
+        telemetry: PromiseTelemetry,
     ) -> None:
         self._store, self._limits, self._audits, self._options = store, limits, audits, options
+        self._telemetry = telemetry
         self._courier = Courier(store.alerts, options)
         self._me = secrets.token_urlsafe(9)
         self._delivering: dict[str, asyncio.Task[None]] = {}
@@ -52,6 +59,7 @@ class Watch:
         """Looks at all cameras once; False if another replica does so. Raises `StateUnavailable`."""
         held = await self._lease()
         if held is None:
+            self._telemetry.end()
             return False
         now, since = held
         renewed = time.monotonic()
@@ -59,6 +67,7 @@ class Watch:
             await self.look(tenant, now, since)
             if time.monotonic() - renewed > self._options.sweep_s:
                 if (held := await self._lease()) is None:
+                    self._telemetry.end()
                     return False
                 (now, since), renewed = held, time.monotonic()
         return True
@@ -77,6 +86,7 @@ class Watch:
         limits = await self._store.tenants.limits(tenant, self._limits)
         signs = [sign async for sign in alerts.signs(tenant)]
         rules = Rules(limits.silent_after_s, limits.failure_rate, self._audits.share, self._audits.confidence)
+        await self._telemetry.tell(tenant, counted(signs, rules.share), rules.failure_rate)
         found = {str(subject): (subject, finding) for subject, finding in findings(signs, rules, now, since)}
         held = await alerts.open_alerts(tenant)
         opening, closing = changes(held.keys(), {name: finding for name, (_, finding) in found.items()})

@@ -13,9 +13,10 @@ import logging
 import mmap
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,14 +27,25 @@ WORKER = "serving.decode.worker"
 PAGE = mmap.PAGESIZE
 START_TIMEOUT_S = 60.0
 
-logger = logging.getLogger(__name__)
+Failure = Literal["crashed", "hung"]
+
+logger = logging.getLogger("ray.serve")
 
 
 class DecoderPool:
     """`size` decoder processes, started by `warm_up` or when first needed, replaced when they fail."""
 
-    def __init__(self, size: int, max_bytes: int, timeout_s: float, memory_mb: int) -> None:
+    def __init__(
+        self,
+        size: int,
+        max_bytes: int,
+        timeout_s: float,
+        memory_mb: int,
+        failed: Callable[[Failure], None] = lambda failure: None,
+    ) -> None:
+        """`failed` is told of every process that had to be replaced."""
         self._max_bytes, self._timeout_s, self._memory_mb = max_bytes, timeout_s, memory_mb
+        self._failed = failed
         self._free: asyncio.Queue[_Decoder | None] = asyncio.Queue()
         for _ in range(size):
             self._free.put_nowait(None)
@@ -69,8 +81,10 @@ class DecoderPool:
                 await decoder.close()
                 decoder = None
                 if isinstance(error, TimeoutError):
+                    self._failed("hung")
                     raise DecodeError(f"decoding took longer than {self._timeout_s:g} s") from error
                 if isinstance(error, (ConnectionError, EOFError, ValueError)):
+                    self._failed("crashed")
                     logger.warning("a decoder process died and was replaced: %s", error)
                     raise DecodeError("the decoder broke down on these bytes") from error
                 raise

@@ -11,6 +11,7 @@ import logging
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +24,11 @@ from clients.codec import DecodeError, DecodeLimits, scaled_size
 from clients.protocol import LabelMaps, MaskMode
 from configs.bundle import Bundle
 from configs.settings import Settings
-from serving.decode.pool import DecoderPool
+from serving.decode.pool import DecoderPool, Failure
 from serving.options import VariantOptions
+from serving.telemetry.catalogue import DECODER_FAILURES
+from serving.telemetry.instruments import RayInstruments
+from serving.telemetry.tracing import tracer
 from serving.vss.engine import SegmentationEngine
 from serving.vss.family import load_variant
 
@@ -90,7 +94,12 @@ class VariantReplica:
             settings.max_segment_bytes,
             settings.decode_timeout_s,
             settings.decode_memory_mb,
+            self._tell_of,
         )
+        self._variant, self._instruments = variant, RayInstruments()
+
+    def _tell_of(self, failure: Failure) -> None:
+        self._instruments.count(DECODER_FAILURES, variant=str(self._variant), cause=failure)
 
     def _warm_up(self, sizes: list[tuple[int, int]]) -> None:
         """First passes at a (width, height) are slow, kernels being compiled: not a camera's problem."""
@@ -105,10 +114,15 @@ class VariantReplica:
         """Decodes and segments one segment; refusals are values, because they are nobody's failure."""
         taken = time.perf_counter()
         try:
-            async with self._decoders.decode(job.data, job.expected) as frames:
+            async with AsyncExitStack() as held:
+                with tracer.start_as_current_span("decode"):
+                    frames = await held.enter_async_context(self._decoders.decode(job.data, job.expected))
                 decoded = time.perf_counter()
                 loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._inference, self._infer, frames, job, taken, decoded)
+                with tracer.start_as_current_span("infer"):
+                    return await loop.run_in_executor(
+                        self._inference, self._infer, frames, job, taken, decoded
+                    )
         except DecodeError as error:
             return Refusal(undecodable=True, reason=str(error))
 

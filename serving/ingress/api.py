@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -30,10 +32,13 @@ from serving.ingress.routes import (
     variants,
 )
 from serving.ingress.services import ServicesSource
-from serving.problems import PROBLEM_URN, Invalid, RequestProblem
+from serving.problems import PROBLEM_URN, Invalid, RequestProblem, StateUnavailable
 
+REQUEST_ID_HEADER = "X-Request-ID"
+REQUEST_ID_PATTERN = r"[A-Za-z0-9._:+/=-]{1,128}"
 MAX_JSON = 64 * 1024
 JSON_TIMEOUT_S = 10.0
+_SEGMENT = re.compile(r"/v1/clients/[^/]+/segments/[^/]+")
 ROUTERS = (
     health.router,
     variants.router,
@@ -59,7 +64,8 @@ def build_api(services: ServicesSource) -> FastAPI:
         title="Penance",
         version="1",
         description="Video semantic segmentation for fleets of low-power cameras. Every request but the "
-        "health checks carries `Authorization: Bearer id.secret`. Refusals are RFC 9457 problem documents.",
+        "health checks carries `Authorization: Bearer id.secret`. Refusals are RFC 9457 problem documents. "
+        "Every answer has an `X-Request-ID`, yours if you sent one: the logs know the request by it.",
     )
     api.state.services = services
     for router in ROUTERS:
@@ -71,7 +77,8 @@ def build_api(services: ServicesSource) -> FastAPI:
     return api
 
 
-async def _refuse(_: Request, problem: RequestProblem) -> JSONResponse:
+async def _refuse(request: Request, problem: RequestProblem) -> JSONResponse:
+    request.state.refused = problem.slug
     return JSONResponse(problem.document(), problem.status, problem.headers(), media_type=PROBLEM_TYPE)
 
 
@@ -97,8 +104,14 @@ async def _refuse_route(request: Request, error: HTTPException) -> JSONResponse:
 
 async def _receive(request: Request, call_next: Any) -> Response:
     """Notes when the request came, and bounds JSON bodies, which FastAPI reads whole before validating.
-    Segments and audits are no JSON: their routes bound them as they read."""
+    Segments and audits are no JSON: their routes bound them as they read. Refused segments are counted here,
+    whatever refused them."""
     request.state.arrived = time.perf_counter()
+    request_id = request.headers.get(REQUEST_ID_HEADER)  # Serve gives one to each request that has none
+    if request_id is not None and re.fullmatch(REQUEST_ID_PATTERN, request_id) is None:
+        return await _refuse(
+            request, Invalid(f"{REQUEST_ID_HEADER} must match {REQUEST_ID_PATTERN}. Leave it out to get one.")
+        )
     if request.method in ("POST", "PATCH", "PUT") and "/segments/" not in request.url.path:
         try:
             # starlette's own cache of the body
@@ -106,4 +119,16 @@ async def _receive(request: Request, call_next: Any) -> Response:
         except RequestProblem as problem:
             return await _refuse(request, problem)
     response: Response = await call_next(request)
+    refused = getattr(request.state, "refused", None)
+    if refused is not None and request.method == "PUT" and _SEGMENT.fullmatch(request.url.path):
+        await _count_refusal(request, refused)
     return response
+
+
+async def _count_refusal(request: Request, reason: str) -> None:
+    """Counts it, unless the replica never reached the store yet and can count nothing."""
+    camera, seq = request.url.path.split("/")[3:6:2]
+    with suppress(StateUnavailable):
+        services = await cast(ServicesSource, request.app.state.services)()
+        tenant = getattr(request.state, "tenant", None)
+        await services.telemetry.refused(tenant, camera[:64], seq[:16], reason)

@@ -29,6 +29,7 @@ from serving.miou import frame_miou, overlap
 from serving.problems import NotAsked, Overloaded, RequestProblem, StateUnavailable
 from serving.promise import AuditOptions
 from serving.state.audits import AuditStore
+from serving.telemetry.segments import SegmentTelemetry
 
 random = SystemRandom().random  # what cameras could foresee would prove nothing
 MOST_WAITING = 16
@@ -49,11 +50,12 @@ class Auditor:
         store: AuditStore,
         inference: Inference,
         dispatcher: Dispatcher,
+        telemetry: SegmentTelemetry,
         coin: Callable[[], float] = random,
     ) -> None:
         self.options = options
         self._bundle, self._store, self._inference, self._dispatcher = bundle, store, inference, dispatcher
-        self._coin = coin
+        self._telemetry, self._coin = telemetry, coin
         self._waiting: set[asyncio.Task[None]] = set()
         self._calibration: dict[int, Calibration] = {}
         self._read_at = -CALIBRATION_S
@@ -73,19 +75,19 @@ class Auditor:
                 logger.warning("Predictions go on with the calibration that was read last.")
         return self._calibration.get(variant, Calibration()).predict(confidence)
 
-    async def take(self, camera: str, seq: int, frame: bytes, segment: SegmentFormat) -> None:
+    async def take(self, tenant: str, camera: str, seq: int, frame: bytes, segment: SegmentFormat) -> None:
         """Takes the frame of an audit in; the rest happens when there is room. Raises `NotAsked`."""
         answered = await self._store.asked(camera, seq)
         if answered is None:
             raise NotAsked(f"No audit of segment {seq} is asked for, or not any more. Send none for it.")
         if len(self._waiting) >= MOST_WAITING:
             raise Overloaded("Enough audits wait. This one counts as not sent.", 1)
-        settling = asyncio.create_task(self._settle(camera, seq, frame, segment, answered))
+        settling = asyncio.create_task(self._settle(tenant, camera, seq, frame, segment, answered))
         self._waiting.add(settling)
         settling.add_done_callback(self._waiting.discard)
 
     async def _settle(
-        self, camera: str, seq: int, frame: bytes, segment: SegmentFormat, answered: str
+        self, tenant: str, camera: str, seq: int, frame: bytes, segment: SegmentFormat, answered: str
     ) -> None:
         expires = time.time() + PATIENCE_S
         try:
@@ -101,7 +103,8 @@ class Auditor:
                 reference.masks, LabelMaps.model_validate_json(answered.partition("\n")[2])
             )
             variant, confidence = answered.partition("\n")[0].split(" ")
-            if await self._store.settle(camera, seq, measured):
+            if verdict := await self._store.settle(camera, seq, measured):
+                await self._telemetry.audited(tenant, met=verdict == "met")
                 await self._store.calibrate(self._bundle.family, int(variant), float(confidence), measured)
         except RequestProblem as problem:
             logger.info(

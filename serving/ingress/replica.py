@@ -29,7 +29,13 @@ from serving.keys import Keyring, ensure_demo_key
 from serving.options import ServingOptions
 from serving.problems import StateUnavailable
 from serving.quota import Quotas
+from serving.state.live import ReplicaLoad
 from serving.state.store import StateStore
+from serving.telemetry.instruments import RayInstruments
+from serving.telemetry.promises import PromiseTelemetry
+from serving.telemetry.pulse import Pulse
+from serving.telemetry.segments import SegmentTelemetry
+from serving.telemetry.tenants import TenantLabels
 from serving.tenant_cache import TenantCache
 
 LOAD_EVERY_S = 2.0
@@ -53,7 +59,7 @@ class IngressReplica:
         self._options, self._rates = options, load_rates(settings.rates_file)
         self._variants, self._encoder, self._database = variants, encoder, database
         self._starting: asyncio.Task[Services] | None = None
-        self._background: tuple[asyncio.Task[None], ...] = ()
+        self._background: list[asyncio.Task[None]] = []
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_api(self.services)
@@ -65,20 +71,32 @@ class IngressReplica:
         quotas = Quotas(store.tenants, self._options.limits)
         inference = Inference(self._variants, self._encoder)
         dispatcher = Dispatcher(self._options.admission)
-        auditor = Auditor(self._options.audits, self._bundle, store.audits, inference, dispatcher)
+        instruments = RayInstruments()
+        labels = TenantLabels(store.tenants, self._options.telemetry.tenants)
+        telemetry = SegmentTelemetry(instruments, labels)
+        audits = self._options.audits
+        auditor = Auditor(audits, self._bundle, store.audits, inference, dispatcher, telemetry)
         kept = self._options.retention
         retention = TenantCache(lambda tenant: store.results.retention(tenant, kept), kept)
         segments = SegmentService(
-            self._bundle, self._settings, store, quotas, inference, dispatcher, auditor, retention
+            self._bundle,
+            self._settings,
+            store,
+            quotas,
+            inference,
+            dispatcher,
+            auditor,
+            telemetry,
+            retention,
         )
         if not self._settings.redis_cluster:  # what older versions left, which knew no clusters
             await store.keys.take_over()
         await ensure_demo_key(store, self._settings.key_file)
-        watch = Watch(store, self._options.limits, self._options.audits, self._options.alerts)
-        self._background = (
-            asyncio.create_task(watch.run()),
-            asyncio.create_task(_tell_load(store, dispatcher)),
-        )
+        promises = PromiseTelemetry(instruments, labels, audits.confidence)
+        watch = Watch(store, self._options.limits, audits, self._options.alerts, promises)
+        pulse = Pulse(instruments, dispatcher, store)
+        acts = (watch.run(), pulse.run(), _tell_load(store, dispatcher, self._options.admission.lanes))
+        self._background = [asyncio.create_task(act) for act in acts]
         return Services(
             self._bundle,
             self._settings,
@@ -89,6 +107,7 @@ class IngressReplica:
             quotas,
             segments,
             auditor,
+            telemetry,
             retention,
             Places(self._options.connections.listeners),
             Places(self._options.connections.uploads),
@@ -109,12 +128,15 @@ class IngressReplica:
             logger.warning("Not ready yet: %s", problem.detail)
 
 
-async def _tell_load(store: StateStore, dispatcher: Dispatcher) -> None:
+async def _tell_load(store: StateStore, dispatcher: Dispatcher, lanes: int) -> None:
     """Has others know how this replica stands."""
     me = secrets.token_urlsafe(6)
     while True:
         with suppress(StateUnavailable):
-            await store.live.tell(me, dispatcher.load)
+            load = dispatcher.load()
+            await store.live.tell(
+                me, ReplicaLoad(lanes, load.running, load.waiting, load.backlog_s, load.brown_out)
+            )
         await asyncio.sleep(LOAD_EVERY_S)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 from clients.codec import DecodeLimits, scaled_size
@@ -42,9 +42,11 @@ from serving.problems import (
     Stale,
     StateUnavailable,
 )
-from serving.quota import Quotas
+from serving.quota import Holder, Quotas
 from serving.state.results import REPLAY_S, HeldMaps
-from serving.state.store import Commit, StateStore
+from serving.state.store import Claim, Commit, StateStore
+from serving.telemetry.segments import HUNG_UP, SegmentTelemetry
+from serving.telemetry.tracing import describe_segment, tracer
 from serving.tenant_cache import TenantCache
 
 WAIT_STEP_S = 0.05
@@ -63,11 +65,12 @@ class SegmentService:
         inference: Inference,
         dispatcher: Dispatcher,
         auditor: Auditor,
+        telemetry: SegmentTelemetry,
         retention: TenantCache[Retention],
     ) -> None:
         self._bundle, self._settings, self._store, self._quotas = bundle, settings, store, quotas
         self._inference, self._dispatcher, self._times = inference, dispatcher, ServiceTimes()
-        self._auditor, self._retention = auditor, retention
+        self._auditor, self._telemetry, self._retention = auditor, telemetry, retention
         self._background: set[asyncio.Task[Any]] = set()
 
     async def take(self, request: SegmentRequest) -> SegmentAnswer:
@@ -90,11 +93,12 @@ class SegmentService:
 
     async def _answered(self, request: SegmentRequest) -> SegmentAnswer:
         """The segment's answer, new or stored. Raises a `RequestProblem`."""
+        describe_segment(request.tenant, request.camera, request.seq, request.configuration)
         looked_up = time.perf_counter()
         while True:
             claim = await self._store.begin(request.camera, request.seq)
             if claim.verdict == "replay":
-                return await self._replayed(request, claim.detail)
+                return await self._replay(request, claim.detail)
             if claim.verdict != "wait":
                 break
             # The first one is still running, perhaps at another replica: its answer is this one's too.
@@ -102,16 +106,28 @@ class SegmentService:
                 raise DeadlinePassed("The same segment is still being worked on. Ask for it again.", 1)
             await asyncio.sleep(WAIT_STEP_S)
         self._refuse_unless_claimed(claim.verdict, request, claim.detail)
-        assert claim.segment is not None
         state_ms = (time.perf_counter() - looked_up) * 1e3
         try:
             async with self._claimed(request):
-                target = claim.target_miou if request.target is None else request.target
-                return await self._work(request, claim.segment, target, claim.correction, state_ms)
-        except BaseException:
+                return await self._work(request, claim, state_ms)
+        except BaseException as error:
             with suppress(RequestProblem):
                 await self._store.release(request.camera, request.seq)
+            if isinstance(error, asyncio.CancelledError):
+                await self._telemetry.refused(request.tenant, request.camera, request.seq, HUNG_UP)
             raise
+
+    async def _replay(self, request: SegmentRequest, stored: str) -> SegmentAnswer:
+        """A stored answer, with its label maps as long as they are held."""
+        await self._telemetry.replayed(request.tenant, request.camera, request.seq)
+        answer = SegmentAnswer.model_validate_json(stored).model_copy(update={"replayed": True})
+        if answer.masks is not None:  # older versions stored them in the answer
+            return answer
+        held = (await self._store.results.maps(request.camera, [request.seq])).get(request.seq)
+        if held is not None:
+            return answer.model_copy(update={"masks": await asyncio.to_thread(held.for_camera)})
+        over = request.masks != "none"
+        return answer.model_copy(update={"shed": ("label-maps",)}) if over else answer
 
     def _refuse_unless_claimed(self, verdict: str, request: SegmentRequest, detail: str) -> None:
         if verdict == "missing":
@@ -142,16 +158,12 @@ class SegmentService:
         finally:
             renewal.cancel()
 
-    async def _work(
-        self,
-        request: SegmentRequest,
-        segment: SegmentFormat,
-        target: float,
-        correction: float,
-        state_ms: float,
-    ) -> SegmentAnswer:
+    async def _work(self, request: SegmentRequest, claim: Claim, state_ms: float) -> SegmentAnswer:
         """Pays the quota, waits for a lane, infers and commits; what is refused for no fault of the tenant's
         is paid back."""
+        segment = claim.segment
+        assert segment is not None
+        target = claim.target_miou if request.target is None else request.target
         configuration = self._bundle.ladder[request.configuration]
         flops = self._bundle.segment_flops(configuration, segment.frames, segment.width, segment.height)
         amounts = {
@@ -159,11 +171,10 @@ class SegmentService:
             "gflops_per_s": flops / 1e9,
             "bytes_per_s": float(len(request.body)),
         }
-        limits, retention = (
-            await self._quotas.limits(request.tenant),
-            await self._retention.get(request.tenant),
-        )
-        await self._quotas.take(request.tenant, amounts)
+        limits = await self._quotas.limits(request.tenant)
+        retention = await self._retention.get(request.tenant)
+        payer = Holder(request.tenant, request.camera, claim.rates)
+        await self._quotas.take(payer, amounts)
         now, allowed = time.perf_counter(), request.remaining_s(self._settings.answer_timeout_s)
         work = Work(
             tenant=request.tenant,
@@ -175,7 +186,9 @@ class SegmentService:
         )
         queued = time.perf_counter()
         try:
-            async with self._dispatcher.lane(work):
+            async with AsyncExitStack() as held:
+                with tracer.start_as_current_span("queue"):
+                    await held.enter_async_context(self._dispatcher.lane(work))
                 request.at_work = True
                 level = self._dispatcher.brown_out()
                 drawn = self._auditor.draw(level)
@@ -188,14 +201,14 @@ class SegmentService:
                 ended = time.perf_counter()
                 self._times.observe(configuration.variant, flops, ended - started, ended)
         except (DeadlinePassed, Overloaded, Overtaken, asyncio.CancelledError):
-            await self._quotas.give_back(request.tenant, amounts)
+            await self._quotas.give_back(payer, amounts)
             raise
         outcome = Outcome(
             inferred=inferred,
             target=target,
             flops=flops,
             predicted=await self._predict(configuration.variant, inferred.encoding),
-            correction=correction,
+            correction=claim.correction,
             drawn=drawn,
             # below the camera's own only under pressure, and by no more than its tenant consents to
             aim=max(0.0, target - limits.lenience) if level >= BrownOut.TARGETS else target,
@@ -256,28 +269,30 @@ class SegmentService:
             maps=_held_maps(request, outcome),
             maps_kept_s=max(REPLAY_S if answer.masks else 0.0, window_s if outcome.kept != "none" else 0.0),
         )
-        done = await self._store.commit(request.camera, commit)
+        began = time.perf_counter()
+        with tracer.start_as_current_span("commit"):
+            done = await self._store.commit(request.camera, commit)
+        commit_ms = (time.perf_counter() - began) * 1e3
         if done.past_hours:  # once an hour and camera, and nothing that an answer waits for
             folding = asyncio.create_task(self._fold(request.tenant, request.camera))
             self._background.add(folding)
             folding.add_done_callback(self._background.discard)
         if done.verdict == "committed":
+            await self._telemetry.accepted(
+                request.tenant,
+                request.camera,
+                answer,
+                variant=self._bundle.ladder[request.configuration].variant,
+                target=target,
+                size=size,
+                dropped=done.drops,
+                commit_ms=commit_ms,
+            )
             return answer
         if done.verdict == "replay":
-            return await self._replayed(request, done.answer)
+            return await self._replay(request, done.answer)
         self._refuse_unless_claimed(done.verdict, request, done.answer)
         raise Invalid(f"The segment's state is {done.verdict}.")
-
-    async def _replayed(self, request: SegmentRequest, stored: str) -> SegmentAnswer:
-        """A stored answer, with its label maps as long as they are held."""
-        answer = SegmentAnswer.model_validate_json(stored).model_copy(update={"replayed": True})
-        if answer.masks is not None:  # older versions stored them in the answer
-            return answer
-        held = (await self._store.results.maps(request.camera, [request.seq])).get(request.seq)
-        if held is not None:
-            return answer.model_copy(update={"masks": await asyncio.to_thread(held.for_camera)})
-        over = request.masks != "none"
-        return answer.model_copy(update={"shed": ("label-maps",)}) if over else answer
 
     async def _fold(self, tenant: str, camera: str) -> None:
         with suppress(StateUnavailable):  # the next hour, or whoever reads the usage, folds it then

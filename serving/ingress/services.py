@@ -27,6 +27,7 @@ from serving.options import ServingOptions
 from serving.problems import NotFound
 from serving.quota import Quotas
 from serving.state.store import StateStore
+from serving.telemetry.segments import SegmentTelemetry
 from serving.tenant_cache import TenantCache
 
 NO_CAMERA = "There is no such camera for this key. Register it with POST /v1/clients."
@@ -45,6 +46,7 @@ class Services:
     quotas: Quotas
     segments: SegmentService
     auditor: Auditor
+    telemetry: SegmentTelemetry
     retention: TenantCache[Retention]
     listeners: Places
     uploads: Places
@@ -64,7 +66,9 @@ TheServices = Annotated[Services, Depends(services_of)]
 
 async def principal_of(connection: HTTPConnection, services: TheServices) -> Principal:
     """Whom the key of a request or connection speaks for, as of now."""
-    return await services.keyring.authenticate(connection.headers.get("authorization"))
+    principal = await services.keyring.authenticate(connection.headers.get("authorization"))
+    connection.state.tenant = principal.tenant
+    return principal
 
 
 ThePrincipal = Annotated[Principal, Depends(principal_of)]

@@ -66,9 +66,9 @@ def check_audit_bundle(services: Services, bundle: str) -> None:
         raise WrongBundle(f"Bundle {services.bundle.id} is in force, not {bundle}. Send no audit.")
 
 
-async def take_audit(services: Services, camera: str, seq: int, frame: bytes) -> None:
+async def take_audit(services: Services, tenant: str, camera: str, seq: int, frame: bytes) -> None:
     """Takes the frame of an audit. Raises a `RequestProblem`."""
     status = await services.store.status(camera)
     if status is None:
         raise NotFound(NO_CAMERA)
-    await services.auditor.take(camera, seq, frame, status.segment)
+    await services.auditor.take(tenant, camera, seq, frame, status.segment)

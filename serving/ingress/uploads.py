@@ -140,15 +140,23 @@ class UploadSession:
         except RequestProblem as refusal:
             problem = Problem.model_validate(refusal.document())
             kind, seq = ("segment", None) if head is None else (head.kind, head.seq)
+            if kind == "segment":
+                await self._count(seq, refusal.slug)
             return UploadReply(kind=kind, seq=seq, status=refusal.status, problem=problem)
         return UploadReply(kind=head.kind, seq=head.seq, status=200 if answer else 202, answer=answer)
+
+    async def _count(self, seq: int | None, reason: str) -> None:
+        """A refusal, as those of PUTs are counted."""
+        tenant = getattr(self._websocket.state, "tenant", None)
+        await self._services.telemetry.refused(tenant, self._camera, "" if seq is None else seq, reason)
 
     async def _take(self, head: SegmentHead | AuditHead, arrived: float) -> SegmentAnswer | None:
         principal = await self.principal()  # a key may have ended since the connection was opened
         principal.require_upload()
         if isinstance(head, AuditHead):
             check_audit_bundle(self._services, head.bundle)
-            await take_audit(self._services, self._camera, head.seq, await self._body(head.size))
+            frame = await self._body(head.size)
+            await take_audit(self._services, principal.tenant, self._camera, head.seq, frame)
             return None
         announced = AnnouncedSegment.of(self._services, self._camera, head.seq, head)
         body = await self._body(head.size)

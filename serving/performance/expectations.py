@@ -16,6 +16,8 @@ from serving.miou import LEAST_SHARE
 UNSURE = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.97)
 """Highest probabilities below which the share of pixels is counted."""
 TINY = 1e-9
+HIGHEST = 2
+"""Where the mean of the highest probability stands: what is commonly called confidence."""
 
 
 def expectation_count(classes: int) -> int:

@@ -1,12 +1,12 @@
 -- Counts an audit's outcome, once, and corrects the average deficit as if it had been known at the commit.
 -- KEYS: camera hash, audits that are asked for, transitions, results. ARGV: seq, measured mIoU, smoothing, transitions kept,
 -- share of older audits' weight that is kept.
--- Returns 1, or 0 for an audit that nobody asked for, was counted already, or came too late.
+-- Returns 'met' or 'missed', or '' for an audit that nobody asked for, was counted already, or came too late.
 -- The arithmetic is that of serving/state/averages.py, to the bit.
 local camera, audits, transitions, results, smoothing = KEYS[1], KEYS[2], KEYS[3], KEYS[4], tonumber(ARGV[3])
 local asked = redis.call('HGET', audits, ARGV[1])
 if not asked then
-  return 0
+  return ''
 end
 redis.call('HDEL', audits, ARGV[1])
 local epoch, updates, target, predicted = string.match(asked, '^(%d+) (%d+) (%S+) (%S*)\n')
@@ -37,4 +37,4 @@ if predicted ~= '' and state[1] == epoch then
   redis.call('HSET', camera, 'deficit_average',
     string.format('%.17g', tonumber(state[3]) + weight * (deficit - tonumber(predicted))))
 end
-return 1
+return deficit > 0 and 'missed' or 'met'

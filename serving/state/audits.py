@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from serving.calibration import KEPT, Calibration
 from serving.promise import Audits
@@ -35,10 +35,11 @@ class AuditStore:
             held: str | None = await self._redis.hget(audits_key(camera), str(seq))
         return None if held is None else held.partition("\n")[2]
 
-    async def settle(self, camera: str, seq: int, miou: float) -> bool:
-        """Counts what an audit showed and corrects the average, once; False if none was asked for."""
+    async def settle(self, camera: str, seq: int, miou: float) -> Literal["met", "missed", ""]:
+        """Counts what an audit showed and corrects the average, once; '' if none was asked for. Says how the
+        segment's target was served."""
         async with reaching_redis():
-            reply: int = await self._settle(
+            verdict: Literal["met", "missed", ""] = await self._settle(
                 keys=[camera_key(camera), audits_key(camera), transitions_key(camera), results_key(camera)],
                 args=[
                     str(seq),
@@ -48,7 +49,7 @@ class AuditStore:
                     format(KEPT, ".17g"),
                 ],
             )
-        return reply == 1
+        return verdict
 
     async def counted(self, cameras: Sequence[str]) -> list[Audits]:
         """What was counted of these cameras; those without any audit are left out."""

@@ -1,11 +1,12 @@
 -- Claims one segment of a camera, or says why it needs no work.
 -- KEYS: camera hash, answers hash, open set (seq by lease end, milliseconds).
 -- ARGV: seq, lease in milliseconds, newest state version that is understood.
--- Returns {verdict, detail, target, seconds, fps, width, height, weight of audits, sum of their errors}.
+-- Returns {verdict, detail, target, seconds, fps, width, height, weight of audits, sum of their errors, and the
+-- camera's own limits ('' where it has none): segments, GFLOPs, bytes a second}.
 local camera, answers, open = KEYS[1], KEYS[2], KEYS[3]
 local seq = ARGV[1]
 local fields = redis.call('HMGET', camera, 'last_seq', 'target_miou', 'seconds', 'fps', 'width', 'height',
-  'state_version', 'audit_weight', 'audit_error')
+  'state_version', 'audit_weight', 'audit_error', 'segments_per_s', 'gflops_per_s', 'bytes_per_s')
 if not fields[2] then
   return {'missing'}
 end
@@ -13,7 +14,8 @@ if tonumber(fields[7] or '0') > tonumber(ARGV[3]) then
   return {'newer'}
 end
 local function verdict(word, detail)
-  return {word, detail, fields[2], fields[3], fields[4], fields[5], fields[6], fields[8] or '0', fields[9] or '0'}
+  return {word, detail, fields[2], fields[3], fields[4], fields[5], fields[6], fields[8] or '0', fields[9] or '0',
+    fields[10] or '', fields[11] or '', fields[12] or ''}
 end
 
 local stored = redis.call('HGET', answers, seq)

@@ -97,10 +97,10 @@ class KeyRegistry:
             yield tenant
             lowest = f"[{tenant}0"  # 0 follows /
 
-    async def record(self, tenant: str, actor: str, act: str, subject: str) -> None:
+    async def record(self, tenant: str, actor: str, act: str, subject: str, detail: str = "") -> None:
         """Writes an act on a tenant's own things into the tenant's log."""
         async with reaching_redis():
-            await entry(self._redis, tenant_log(tenant), actor, act, tenant, subject)
+            await entry(self._redis, tenant_log(tenant), actor, act, tenant, subject, detail)
 
     async def log(self, tenant: str | None, after: str, limit: int) -> Sequence[tuple[str, dict[str, str]]]:
         """Entries behind the one with id `after`, oldest first; `tenant` None means the operators' log."""

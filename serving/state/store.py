@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +18,14 @@ import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from clients.protocol import DEFAULT_TARGET, CameraPatch, CameraStatus, Registration, SegmentFormat
+from clients.protocol import (
+    DEFAULT_TARGET,
+    CameraLimits,
+    CameraPatch,
+    CameraStatus,
+    Registration,
+    SegmentFormat,
+)
 from configs.settings import Settings
 from serving.calibration import correction
 from serving.problems import QuotaExceeded, StateUnavailable
@@ -44,13 +51,15 @@ STATE_VERSION = 2
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What `begin` found: `detail` is the stored answer, the last seq, or the lease left in ms; `correction`
-    is by how much the camera's audits found more accuracy than was predicted."""
+    is by how much the camera's audits found more accuracy than was predicted; `rates` are the camera's own
+    limits, by name, where it has any."""
 
     verdict: BeginVerdict
     detail: str = ""
     target_miou: float = 0.0
     segment: SegmentFormat | None = None
     correction: float = 0.0
+    rates: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +95,12 @@ class Commit:
 @dataclass(frozen=True, slots=True)
 class Commitment:
     """What became of a commit: the answer is the one that is now stored. `past_hours` says that counters of
-    usage wait to be folded."""
+    usage wait to be folded; `drops` were counted with it, not having been before."""
 
     verdict: CommitVerdict
     answer: str
     past_hours: bool = False
+    drops: int = 0
 
 
 def pack_embedding(embedding: Sequence[float]) -> str:
@@ -180,9 +190,16 @@ class StateStore:
             )
         if not rest:
             return Claim(verdict)
-        detail, target, seconds, fps, width, height, weight, error = rest
+        detail, target, seconds, fps, width, height, weight, error, *rates = rest
         segment = SegmentFormat(seconds=float(seconds), fps=float(fps), width=int(width), height=int(height))
-        return Claim(verdict, detail, float(target), segment, correction(float(weight), float(error)))
+        return Claim(
+            verdict,
+            detail,
+            float(target),
+            segment,
+            correction(float(weight), float(error)),
+            {name: float(rate) for name, rate in zip(CameraLimits.model_fields, rates, strict=True) if rate},
+        )
 
     async def renew(self, camera: str, seq: int) -> None:
         """Prolongs a claim while its segment is still being worked on."""
@@ -229,10 +246,11 @@ class StateStore:
         ]
         own = (usage_key(camera), audits_key(camera), transitions_key(camera), results_key(camera))
         async with reaching_redis():
-            verdict, answer, *past = await self._commit(
+            verdict, answer, *counts = await self._commit(
                 keys=[*_segment_keys(camera), *own, self.results.maps_key(camera, commit.seq)], args=arguments
             )
-        return Commitment(verdict, answer, past == [1])
+        past, drops = counts or (0, 0)
+        return Commitment(verdict, answer, past == 1, drops)
 
     # Cameras
 
@@ -260,9 +278,16 @@ class StateStore:
         fields = {} if patch.segment is None else _format_fields(patch.segment)
         if patch.target_miou is not None:
             fields["target_miou"] = exact(patch.target_miou)
-        if fields:
-            async with reaching_redis():
-                await self._redis.hset(camera_key(camera), mapping=fields)
+        limits = {} if patch.limits is None else patch.limits.model_dump(exclude_unset=True)
+        fields |= {name: exact(rate) for name, rate in limits.items() if rate is not None}
+        lifted = [name for name, rate in limits.items() if rate is None]
+        if fields or lifted:
+            async with reaching_redis(), self._redis.pipeline(transaction=True) as transaction:
+                if fields:
+                    transaction.hset(camera_key(camera), mapping=fields)
+                if lifted:
+                    transaction.hdel(camera_key(camera), *lifted)
+                await transaction.execute()
 
     async def status(self, camera: str) -> CameraStatus | None:
         """Everything but the embedding; None for an unknown camera."""
@@ -274,6 +299,9 @@ class StateStore:
             id=camera,
             name=found["name"],
             target_miou=float(found["target_miou"]),
+            limits=CameraLimits.model_validate(
+                {name: found[name] for name in CameraLimits.model_fields if name in found}
+            ),
             segment=SegmentFormat(
                 seconds=float(found["seconds"]),
                 fps=float(found["fps"]),

@@ -18,6 +18,7 @@ class TenantStore:
         self._redis = client
         self._take = client.register_script((SCRIPTS / "take_quota.lua").read_text(encoding="utf-8"))
         self._name = client.register_script((SCRIPTS / "name_camera.lua").read_text(encoding="utf-8"))
+        self._hold = client.register_script((SCRIPTS / "hold_place.lua").read_text(encoding="utf-8"))
 
     async def limits(self, tenant: str, defaults: TenantLimits) -> TenantLimits:
         """A tenant's limits: what an operator set, over the defaults."""
@@ -39,14 +40,14 @@ class TenantStore:
             await transaction.execute()
 
     async def take(
-        self, tenant: str, rates: Mapping[str, float], amounts: Mapping[str, float], burst_s: float
+        self, buckets: str, rates: Mapping[str, float], amounts: Mapping[str, float], burst_s: float
     ) -> tuple[str, float]:
-        """Takes from the tenant's buckets: ('', 0), or the scarcest one and the seconds to wait."""
+        """Takes from the buckets under this key: ('', 0), or the scarcest one and the seconds to wait."""
         arguments: list[str] = [repr(burst_s)]
         for name, amount in amounts.items():
             arguments += [name, format(rates[name], ".17g"), format(amount, ".17g")]
         async with reaching_redis():
-            scarce, wait, _ = await self._take(keys=[f"{PREFIX}{{{tenant}}}:buckets"], args=arguments)
+            scarce, wait, _ = await self._take(keys=[buckets], args=arguments)
         return scarce, float(wait)
 
     async def name_camera(self, tenant: str, name: str, camera: str, most: int) -> str | None:
@@ -66,6 +67,24 @@ class TenantStore:
         async with reaching_redis():
             found: list[str] = await self._redis.hvals(names_key(tenant))
         return found
+
+    async def hold_place(self, tenant: str, most: int, idle_s: float) -> bool:
+        """Whether the tenant is among the `most` whom metrics tell apart, or can be from now on."""
+        async with reaching_redis():
+            held: int = await self._hold(
+                keys=[f"{PREFIX}{{metrics}}:tenants"], args=[tenant, most, round(idle_s)]
+            )
+        return held == 1
+
+
+def tenant_buckets(tenant: str) -> str:
+    """Name of the hash of a tenant's token buckets."""
+    return f"{PREFIX}{{{tenant}}}:buckets"
+
+
+def camera_buckets(camera: str) -> str:
+    """Name of the hash of a camera's token buckets, where it has limits of its own."""
+    return f"{PREFIX}{{{camera}}}:camera-buckets"
 
 
 def names_key(tenant: str) -> str:

@@ -117,6 +117,35 @@ def test_a_tenant_over_its_quota_is_told_exactly_when_to_come_back(
     assert camera.put(1, SEGMENT).status_code == 200
 
 
+def test_a_camera_is_held_to_limits_of_its_own_which_only_its_tenants_key_changes(
+    application: RunningApplication, http: httpx.Client
+) -> None:
+    key = new_tenant(application, LimitsPatch(segments_per_s=100))
+    own, camera, other = {"Authorization": f"Bearer {key}"}, register(http, key), register(http, key)
+    path = f"/v1/clients/{camera.id}"
+    token = {"Authorization": f"Bearer {camera.token}"}
+    changed = http.patch(path, json={"limits": {"segments_per_s": 0.02, "bytes_per_s": 1e6}}, headers=own)
+    assert changed.raise_for_status().json()["limits"]["segments_per_s"] == 0.02
+    assert camera.put(0, SEGMENT).status_code == 200
+    refusal = camera.put(1, SEGMENT)
+    assert refusal.status_code == 429
+    assert refusal.json()["detail"].startswith("This camera may use 0.02 segments a second")
+    assert 30 < refusal.json()["retry_after_s"] <= 50
+    assert other.put(0, SEGMENT).status_code == 200  # its neighbour does not suffer for it
+    assert http.patch(path, json={"limits": {"segments_per_s": None}}, headers=token).status_code == 404
+    assert camera.put(1, SEGMENT).status_code == 429
+    above = http.patch(path, json={"limits": {"segments_per_s": 101}}, headers=own)
+    assert above.status_code == 422
+    assert "more than this tenant may use" in above.json()["detail"]
+    http.patch(path, json={"limits": {"segments_per_s": None}}, headers=own).raise_for_status()
+    assert camera.put(1, SEGMENT).status_code == 200
+    assert http.get(path, headers=token).json()["limits"] == {
+        "segments_per_s": None,
+        "gflops_per_s": None,
+        "bytes_per_s": 1e6,
+    }
+
+
 def test_a_tenant_has_only_so_many_cameras(
     application: RunningApplication, http: httpx.Client, new_camera: Callable[..., TestCamera]
 ) -> None:

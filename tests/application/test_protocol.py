@@ -138,6 +138,7 @@ def test_a_camera_can_be_changed_and_forgotten(
     headers = {"Authorization": f"Bearer {application.key}"}
     changed = http.patch(f"/v1/clients/{camera.id}", json={"target_miou": 0.5}, headers=headers)
     assert changed.json()["target_miou"] == 0.5
+    assert changed.json()["limits"] == {"segments_per_s": None, "gflops_per_s": None, "bytes_per_s": None}
     assert http.delete(f"/v1/clients/{camera.id}", headers=headers).status_code == 204
     assert camera.put(0, SEGMENT).status_code in (401, 404)
 

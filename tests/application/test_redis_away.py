@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+from configs.bundle import Bundle
 from load_tests.application import RunningApplication
+from load_tests.chaos.exactly_once import LIMITS
+from load_tests.chaos.redis_away import REFUSED, frozen, send_through_outage
+from load_tests.tenants import new_tenant
 from serving.state.embedded import EmbeddedServer
 from tests.application.conftest import SEGMENT, TestCamera
+
+AWAY_S = 6.0  # longer than a replica waits for Redis before it refuses
 
 
 def test_segments_are_refused_while_it_is_away_and_counted_once_it_is_back(
@@ -37,6 +45,20 @@ def test_segments_are_refused_while_it_is_away_and_counted_once_it_is_back(
     status = camera.status()
     assert (status["segments"], status["next_seq"]) == (3, 3)
     assert camera.put(0, b"kept").json()["replayed"]
+
+
+def test_cameras_that_send_meanwhile_are_counted_exactly_once(
+    application: RunningApplication, bundle: Path
+) -> None:
+    key = asyncio.run(new_tenant(application, LIMITS))
+    server = EmbeddedServer(application.state_directory)
+    report = send_through_outage(application, key, Bundle.load(bundle), 6, 30, lambda: frozen(server, AWAY_S))
+    assert report.differences == ()
+    assert report.committed_while_away == 0
+    assert set(report.told_while_away) <= {REFUSED}
+    assert (
+        report.recovered_s < 30
+    )  # on a machine that does other things; what is promised, load_tests measures
 
 
 def answered(camera: TestCamera, seq: int, patience_s: float = 60) -> bool:

@@ -29,6 +29,7 @@ from serving.problems import Invalid, NotFound
 from serving.promise import AuditOptions
 from serving.state.embedded import EmbeddedServer
 from serving.state.store import StateStore
+from tests.serving.recorded import promise_telemetry
 from tests.serving.test_state import segment
 
 SILENT_S = 3.0  # longer than a busy machine stands still
@@ -101,7 +102,7 @@ async def tenant(administrator: Administrator) -> str:
 
 
 def watch(store: StateStore, options: AlertOptions = LOCAL) -> Watch:
-    return Watch(store, OPTIONS.limits, AUDITS, options)
+    return Watch(store, OPTIONS.limits, AUDITS, options, promise_telemetry(store))
 
 
 async def active_camera(store: StateStore, tenant: str, name: str = "gate") -> str:

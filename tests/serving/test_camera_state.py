@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import numpy as np
 import pytest
 
-from clients.protocol import Registration
+from clients.protocol import CameraLimits, CameraPatch, Registration
 from serving.problems import StateUnavailable
 from serving.state.connection import PREFIX, camera_key
 from serving.state.embedded import EmbeddedServer
@@ -59,6 +59,9 @@ async def test_a_state_of_a_later_version_is_left_alone(store: StateStore, camer
 
 async def test_beside_the_embedding_a_camera_takes_a_kilobyte_at_most(store: StateStore, camera: str) -> None:
     third = 1 / 3
+    await store.patch(
+        camera, CameraPatch(limits=CameraLimits(segments_per_s=third, gflops_per_s=third, bytes_per_s=third))
+    )
     for seq in range(50):
         changes = {"cost": third, "overuse": -third / 7, "deficit": third / 11, "embedding": EMBEDDING}
         changes |= {"audit_share": 0.02, "audit_map": "x" * 5000}
@@ -66,6 +69,22 @@ async def test_beside_the_embedding_a_camera_takes_a_kilobyte_at_most(store: Sta
     state = await store._redis.hgetall(camera_key(camera))
     assert len(state.pop("last_embedding")) <= 640
     assert sum(len(name.encode()) + len(value.encode()) for name, value in state.items()) <= 1024
+
+
+async def test_its_own_limits_are_kept_told_to_the_next_segment_and_lifted(
+    store: StateStore, camera: str
+) -> None:
+    given = CameraLimits(segments_per_s=1 / 3, bytes_per_s=1e5)
+    await store.patch(camera, CameraPatch(limits=given))
+    await store.patch(camera, CameraPatch(target_miou=0.5, limits=CameraLimits(bytes_per_s=2e5)))
+    status = await store.status(camera)
+    assert status is not None
+    assert status.limits == CameraLimits(segments_per_s=1 / 3, bytes_per_s=2e5)
+    name = await store._redis.hget(camera_key(camera), "name")
+    await store.register("acme", "another", Registration(name=name), 100)  # registering anew lifts nothing
+    assert (await store.begin(camera, 0)).rates == {"segments_per_s": 1 / 3, "bytes_per_s": 2e5}
+    await store.patch(camera, CameraPatch(limits=CameraLimits(segments_per_s=None)))
+    assert (await store.begin(camera, 1)).rates == {"bytes_per_s": 2e5}
 
 
 async def test_the_embedding_is_kept_as_float32(store: StateStore, camera: str) -> None:

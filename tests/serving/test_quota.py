@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from clients.administration import LimitsPatch, TenantLimits
 from serving.problems import QuotaExceeded
-from serving.quota import BURST_S, Buckets, Quotas
+from serving.quota import BURST_S, Buckets, Holder, Quotas
 from serving.state.embedded import EmbeddedServer
 from serving.state.store import StateStore
 from serving.tenant_cache import CACHE_S
@@ -99,10 +99,10 @@ def test_the_script_equals_the_reference_to_the_last_bit(server: EmbeddedServer,
 async def test_all_ingress_replicas_draw_from_the_same_buckets(store: StateStore, tenant: str) -> None:
     one, other = Quotas(store.tenants, LIMITS), Quotas(store.tenants, LIMITS)
     for _ in range(5):
-        await one.take(tenant, segment())
-        await other.take(tenant, segment())
+        await one.take(Holder(tenant), segment())
+        await other.take(Holder(tenant), segment())
     with pytest.raises(QuotaExceeded) as refusal:
-        await one.take(tenant, segment())
+        await one.take(Holder(tenant), segment())
     assert refusal.value.retry_after_s == pytest.approx(0.5, abs=0.2)
     assert "2 segments a second" in refusal.value.detail
 
@@ -110,17 +110,52 @@ async def test_all_ingress_replicas_draw_from_the_same_buckets(store: StateStore
 async def test_what_is_given_back_can_be_taken_again(store: StateStore, tenant: str) -> None:
     quotas = Quotas(store.tenants, LIMITS)
     for _ in range(30):
-        await quotas.take(tenant, segment())
-        await quotas.give_back(tenant, segment())
+        await quotas.take(Holder(tenant), segment())
+        await quotas.give_back(Holder(tenant), segment())
 
 
 async def test_one_tenant_cannot_use_anothers_quota_up(store: StateStore, tenant: str) -> None:
     quotas = Quotas(store.tenants, LIMITS)
     for _ in range(10):
-        await quotas.take(tenant, segment())
+        await quotas.take(Holder(tenant), segment())
     with pytest.raises(QuotaExceeded):
-        await quotas.take(tenant, segment())
-    await quotas.take(f"{tenant}-2", segment())
+        await quotas.take(Holder(tenant), segment())
+    await quotas.take(Holder(f"{tenant}-2"), segment())
+
+
+OWN = {"segments_per_s": 0.02}
+"""One segment, then none for 50 s: longer than any test stands still."""
+FEW = LIMITS.model_copy(update={"segments_per_s": 0.6})
+
+
+async def test_a_camera_has_limits_of_its_own_and_leaves_its_tenant_the_rest(
+    store: StateStore, tenant: str
+) -> None:
+    quotas, gate = Quotas(store.tenants, FEW), Holder(tenant, uuid.uuid4().hex, OWN)
+    await quotas.take(gate, segment())
+    for _ in range(5):
+        with pytest.raises(QuotaExceeded, match=r"This camera may use 0\.02 segments a second") as refusal:
+            await quotas.take(gate, segment())
+    assert refusal.value.retry_after_s == pytest.approx(50, abs=10)
+    for _ in range(2):  # three in all: what was refused took nothing
+        await quotas.take(Holder(tenant), segment())
+
+
+async def test_what_its_tenant_cannot_pay_a_camera_does_not_pay_either(
+    store: StateStore, tenant: str
+) -> None:
+    own, poor = Holder(tenant, uuid.uuid4().hex, OWN), LIMITS.model_copy(update={"segments_per_s": 0.02})
+    await Quotas(store.tenants, poor).take(Holder(tenant), segment())
+    with pytest.raises(QuotaExceeded, match="This tenant"):
+        await Quotas(store.tenants, poor).take(own, segment())
+    await Quotas(store.tenants, LIMITS).take(Holder(f"{tenant}-2", own.camera, own.rates), segment())
+
+
+async def test_what_is_given_back_is_given_back_to_the_camera_too(store: StateStore, tenant: str) -> None:
+    quotas, gate = Quotas(store.tenants, LIMITS), Holder(tenant, uuid.uuid4().hex, OWN)
+    for _ in range(3):
+        await quotas.take(gate, segment())
+        await quotas.give_back(gate, segment())
 
 
 async def test_new_limits_are_in_force_within_ten_seconds(store: StateStore, tenant: str) -> None:
@@ -143,10 +178,10 @@ async def test_while_redis_is_away_a_bucket_of_its_own_holds_the_last_known_limi
     await quotas.limits(tenant)
     quotas._tenants = away.tenants
     for _ in range(5):
-        await quotas.take(tenant, segment())
+        await quotas.take(Holder(tenant), segment())
     with pytest.raises(QuotaExceeded) as refusal:
-        await quotas.take(tenant, segment())
+        await quotas.take(Holder(tenant), segment())
     assert refusal.value.retry_after_s == 1.0
     now[0] = 1.0
-    await quotas.take(tenant, segment())
+    await quotas.take(Holder(tenant), segment())
     await away.close()

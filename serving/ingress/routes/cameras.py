@@ -7,6 +7,7 @@ import secrets
 from fastapi import APIRouter
 
 from clients.protocol import (
+    CameraLimits,
     CameraName,
     CameraPage,
     CameraPatch,
@@ -20,7 +21,7 @@ from serving.ingress.query import AfterNameQuery, CameraId, LimitQuery, NameQuer
 from serving.ingress.routes.refusals import refusals
 from serving.ingress.services import NO_CAMERA, CameraPrincipal, Services, ThePrincipal, TheServices
 from serving.keys import Principal
-from serving.problems import NotFound
+from serving.problems import Invalid, NotFound
 
 router = APIRouter(tags=["cameras"])
 
@@ -78,8 +79,13 @@ async def status(camera: CameraId, _: CameraPrincipal, services: TheServices) ->
 async def patch(
     camera: CameraId, principal: CameraPrincipal, services: TheServices, patch: CameraPatch
 ) -> CameraStatus:
+    """Needs the tenant's key. The camera follows a new target with its next answer; limits of its own hold
+    from its next segment on, beside its tenant's."""
     principal.require_tenant_key()
-    await services.store.keys.record(principal.tenant, principal.key_id, "camera.patch", camera)
+    if patch.limits is not None:
+        await _check_limits(services, principal.tenant, patch.limits)
+    changes = patch.model_dump_json(exclude_unset=True)
+    await services.store.keys.record(principal.tenant, principal.key_id, "camera.patch", camera, changes)
     await services.store.patch(camera, patch)
     return await _status(services, camera)
 
@@ -99,6 +105,17 @@ def ladder_entries(bundle: Bundle) -> tuple[LadderEntry, ...]:
         LadderEntry(configuration=c.index, scale=c.scale, qp=c.qp, variant=c.variant, cost=cost)
         for c, cost in zip(bundle.ladder.rungs(), bundle.costs, strict=True)
     )
+
+
+async def _check_limits(services: Services, tenant: str, limits: CameraLimits) -> None:
+    """Raises `Invalid` for a limit that could never bind: one above the tenant's own."""
+    most = await services.store.tenants.limits(tenant, services.options.limits)
+    for name, rate in limits.model_dump(exclude_none=True).items():
+        if rate > getattr(most, name):
+            raise Invalid(
+                f"limits.{name}: {rate:g} is more than this tenant may use in all, {getattr(most, name):g}. "
+                "Give less, or null for no limit of the camera's own."
+            )
 
 
 async def _status(services: Services, camera: str) -> CameraStatus:

@@ -77,4 +77,4 @@ async def audit_segment(
     check_audit_bundle(services, bundle)
     settings = services.settings
     frame = await read_body(request, settings.max_segment_bytes, settings.body_timeout_s)
-    await take_audit(services, camera, seq, frame)
+    await take_audit(services, principal.tenant, camera, seq, frame)

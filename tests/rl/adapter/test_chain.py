@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from clients.adapter import AdapterPolicy
 from configs.bundle import Bundle, write_manifest
 from configs.manifest import Manifest
-from rl.adapter.encoder import EncoderRecipe
+from rl.adapter.encoder_recipe import EncoderRecipe
 from rl.adapter.recipe import AdapterRecipe, Imitation
 from rl.cli import train
 from rl.profiles.index import ClipIndex, write_index

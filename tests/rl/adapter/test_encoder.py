@@ -59,7 +59,7 @@ def test_training_is_the_same_for_the_same_recipe(
     softmaxes: Softmaxes, few: Replay, convolutions: bool
 ) -> None:
     recipe = RECIPE.model_copy(update={"convolutions": convolutions, "expectations": True})
-    shown = Shown(softmaxes, expected(softmaxes, few))
+    shown = Shown(CLASSES, softmaxes, expected(softmaxes, few))
     first, second = (train_encoder(shown, few, np.arange(3), recipe) for _ in range(2))
     weights = [encoder.state_dict() for encoder in (first, second)]
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
@@ -70,7 +70,7 @@ def test_embeddings_are_mapped_back_to_the_segments_that_they_are_of(
 ) -> None:
     encoder = make_encoder(CLASSES)
     some = Softmaxes(softmaxes._tables[:3])
-    embed_all(encoder, Shown(some), 2, tmp_path / EMBEDDINGS)
+    embed_all(encoder, Shown(CLASSES, some), 3, 2, tmp_path / EMBEDDINGS)
     write_rows(tmp_path, few, family.family)
     np.save(tmp_path / PREDICTED, few.known.miou.astype(np.float16))
     np.save(tmp_path / ADVANTAGE, np.full(len(few.ladder), 0.05))
@@ -98,7 +98,7 @@ def test_the_head_tells_accuracies_from_embeddings_that_hold_them(
     embedded = replay.with_embeddings(wide)
     recipe = EncoderRecipe(head_steps=300, learning_rate=1e-2)
     head = train_accuracy_head(embedded, learn, check, recipe)
-    errors = accuracy_errors(head, embedded, softmaxes, learn, judged[:5])
+    errors = accuracy_errors(head, embedded, Shown(CLASSES, softmaxes), learn, judged[:5])
     assert errors.head < 0.06
     assert errors.covered > 0.7
 

@@ -77,6 +77,18 @@ def test_episodes_end_with_their_clip_and_begin_anew(replay: Replay) -> None:
     assert not over.any()
 
 
+def test_a_price_on_failures_rises_while_they_are_too_many_and_falls_while_they_are_few(
+    replay: Replay,
+) -> None:
+    env = PenanceVectorEnv(replay, 64, failure=0.2)
+    env.reset(seed=0)
+    smallest = np.full(64, len(replay.ladder) - 1)
+    failing = [env.step(smallest)[1].min() for _ in range(10)]
+    assert (np.diff(failing) < 0).all()  # each failure costs more than the one before
+    safe = np.array([env.step(np.zeros(64, np.int64))[1] for _ in range(3)])
+    assert safe.max() == -1  # the most expensive that holds costs itself
+
+
 def test_a_segment_that_does_not_fit_is_dropped_and_never_answered(replay: Replay) -> None:
     fleet = Fleet.over_runs(replay, np.array([0.65]), np.array([1e-3]), PROMPT)
     fleet.look()

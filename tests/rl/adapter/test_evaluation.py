@@ -14,9 +14,10 @@ from configs.bundle import Bundle
 from rl.adapter.commands import report_of
 from rl.adapter.evaluation import BY_BANDWIDTH, drive_folds
 from rl.adapter.figures import figures_of
-from rl.adapter.methods import unlearnt_methods
+from rl.adapter.methods import adapter_method, unlearnt_methods
 from rl.adapter.play import Results, play
 from rl.adapter.policies import Cautious, Optimal
+from rl.adapter.recipe import AdapterRecipe, FullInformation, Imitation
 from rl.adapter.replay import Replay
 from rl.adapter.report import html_of
 from rl.cli import evaluate
@@ -24,6 +25,9 @@ from rl.profiles.index import ClipIndex, write_index
 from tests.rl.adapter.conftest import DRIVES
 
 SOME = ("Optimal", "lagged Optimal", "best static", "most expensive")
+RECIPE = AdapterRecipe(
+    name="learnt", cameras=16, imitation=Imitation(steps=21), full_information=FullInformation(steps=21)
+)
 
 
 def test_every_drive_is_judged_once_by_what_never_saw_it(replay: Replay) -> None:
@@ -81,17 +85,18 @@ def test_a_method_that_is_none_is_named_with_those_that_are(
 @pytest.fixture(scope="module")
 def page(replay: Replay, family: Bundle) -> str:
     methods = {name: method for name, method in unlearnt_methods().items() if name in SOME}
+    methods["learnt"] = adapter_method(RECIPE, BY_BANDWIDTH)
     folds = list(drive_folds(replay, 3, lambda number, whole: whole))
     return html_of(report_of(replay, family, methods, folds, lambda line: None))
 
 
 def test_the_page_needs_nothing_else(page: str) -> None:
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 3 + 2  # trade-off, Fig. 14 and 15, and a curve for each phase of learning
     for outside in ("<link", "<script", 'src="http', "@import"):
         assert outside not in page
 
 
 def test_the_page_names_every_method_and_drive(page: str) -> None:
     judged = (drive for drive, split in DRIVES.items() if split != "train")
-    for name in (*SOME, *judged):
+    for name in (*SOME, "learnt", *judged):
         assert name in page

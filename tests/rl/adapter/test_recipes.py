@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import configs
-from rl.adapter.encoder import load_encoder_recipe
+from rl.adapter.encoder_recipe import load_encoder_recipe
 from rl.adapter.recipe import AdapterRecipe, load_adapter_recipe
 
 FOLDER = Path(configs.__file__).with_name("recipes") / "adapter"

@@ -33,6 +33,7 @@ pytestmark = pytest.mark.skipif(
 NAMES = ("gate-north", "gate-south", "ring-road", "yard")
 DESK, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 WITHIN_S = 1.0
+expect.set_options(timeout=30_000)
 
 
 @dataclass
@@ -60,6 +61,8 @@ def streaming(application: RunningApplication) -> Iterator[Streaming]:
     threads = [threading.Thread(target=lambda camera=camera: list(camera.run())) for camera in cameras]
     for thread in threads:
         thread.start()
+    while any(camera.server.status().segments == 0 for camera in cameras):
+        time.sleep(0.1)
     yield Streaming(application.key, {camera.name: camera.server.registered.id for camera in cameras})
     for camera, thread in zip(cameras, threads, strict=True):
         camera.stop()

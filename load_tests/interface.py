@@ -25,20 +25,7 @@ from serving.keys import Keyring
 from serving.options import load_options
 from serving.quota import Quotas
 from serving.state.store import StateStore
-from serving.telemetry.catalogue import Metric
-from serving.telemetry.segments import SegmentTelemetry
-from serving.telemetry.tenants import TenantLabels
 from serving.tenant_cache import TenantCache
-
-
-class Unheard:
-    """Metrics that nobody collects: there is no Ray here."""
-
-    def count(self, metric: Metric, amount: float = 1.0, **labels: str) -> None: ...
-
-    def observe(self, metric: Metric, value: float, **labels: str) -> None: ...
-
-    def set(self, metric: Metric, value: float, **labels: str) -> None: ...
 
 
 def services_at(url: str) -> Services:

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from serving.ingress.admission import AdmissionOptions, BrownOut, backlog_s, decide
 from serving.ingress.fairness import FairQueue, Work
 from serving.problems import DeadlinePassed, Overloaded, Overtaken, RequestProblem
+from serving.state.live import ReplicaLoad
 
 
 class Dispatcher:
@@ -29,6 +30,17 @@ class Dispatcher:
     def brown_out(self) -> BrownOut:
         """What is to be left out just now."""
         return self._options.brown_out_s.level(backlog_s(self._queue, self._options.lanes))
+
+    @property
+    def load(self) -> ReplicaLoad:
+        """How it stands."""
+        return ReplicaLoad(
+            lanes=self._options.lanes,
+            running=len(self._running),
+            waiting=len(self._queue),
+            backlog_s=backlog_s(self._queue, self._options.lanes),
+            level=self.brown_out(),
+        )
 
     @property
     def idle(self) -> bool:

@@ -29,7 +29,6 @@ from serving.keys import Keyring, ensure_demo_key
 from serving.options import ServingOptions
 from serving.problems import StateUnavailable
 from serving.quota import Quotas
-from serving.state.live import ReplicaLoad
 from serving.state.store import StateStore
 from serving.telemetry.instruments import RayInstruments
 from serving.telemetry.promises import PromiseTelemetry
@@ -122,15 +121,12 @@ class IngressReplica:
             logger.warning("Not ready yet: %s", problem.detail)
 
 
-async def _tell_load(store: StateStore, dispatcher: Dispatcher, lanes: int) -> None:
+async def _tell_load(store: StateStore, dispatcher: Dispatcher) -> None:
     """Has others know how this replica stands."""
     me = secrets.token_urlsafe(6)
     while True:
         with suppress(StateUnavailable):
-            load = dispatcher.load()
-            await store.live.tell(
-                me, ReplicaLoad(lanes, load.running, load.waiting, load.backlog_s, load.brown_out)
-            )
+            await store.live.tell(me, dispatcher.load)
         await asyncio.sleep(LOAD_EVERY_S)
 
 

@@ -149,11 +149,6 @@ class UploadSession:
             return UploadReply(kind=kind, seq=seq, status=refusal.status, problem=problem)
         return UploadReply(kind=head.kind, seq=head.seq, status=200 if answer else 202, answer=answer)
 
-    async def _count(self, seq: int | None, reason: str) -> None:
-        """A refusal, as those of PUTs are counted."""
-        tenant = getattr(self._websocket.state, "tenant", None)
-        await self._services.telemetry.refused(tenant, self._camera, "" if seq is None else seq, reason)
-
     async def _take(self, head: SegmentHead | AuditHead, arrived: float) -> SegmentAnswer | None:
         principal = await self.principal()  # a key may have ended since the connection was opened
         principal.require_upload()

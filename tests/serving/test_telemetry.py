@@ -101,12 +101,15 @@ async def test_refusals_are_told_by_reason_also_of_those_without_a_key(store: St
 
 
 async def test_a_segments_line_of_log_has_its_fields_in_json(
-    store: StateStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("ray.serve"), "propagate", True)
-    with caplog.at_level(logging.INFO, "ray.serve"):
-        await accept(segment_telemetry(store))
-    (record,) = caplog.records
+    records: list[logging.LogRecord] = []
+    logger = logging.getLogger("ray.serve")
+    monkeypatch.setattr(logger, "level", logging.INFO)
+    monkeypatch.setattr(logger, "handlers", [kept := logging.Handler()])
+    monkeypatch.setattr(kept, "emit", records.append)
+    await accept(segment_telemetry(store))
+    (record,) = records
     line = json.loads(JSONFormatter().format(record))
     assert line["message"] == "Segment 3 of camera gate: accepted."
     assert (line["event"], line["outcome"]) == ("segment", "accepted")

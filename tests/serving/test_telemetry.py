@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import re
@@ -103,14 +104,13 @@ async def test_refusals_are_told_by_reason_also_of_those_without_a_key(store: St
 async def test_a_segments_line_of_log_has_its_fields_in_json(
     store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    records: list[logging.LogRecord] = []
-    logger = logging.getLogger("ray.serve")
+    written, logger = io.StringIO(), logging.getLogger("ray.serve")
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(JSONFormatter())
+    monkeypatch.setattr(logger, "handlers", [handler])
     monkeypatch.setattr(logger, "level", logging.INFO)
-    monkeypatch.setattr(logger, "handlers", [kept := logging.Handler()])
-    monkeypatch.setattr(kept, "emit", records.append)
     await accept(segment_telemetry(store))
-    (record,) = records
-    line = json.loads(JSONFormatter().format(record))
+    line = json.loads(written.getvalue())
     assert line["message"] == "Segment 3 of camera gate: accepted."
     assert (line["event"], line["outcome"]) == ("segment", "accepted")
     assert (line["tenant"], line["camera"], line["seq"], line["configuration"]) == ("acme", "gate", 3, 89)

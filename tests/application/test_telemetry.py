@@ -130,9 +130,8 @@ def test_a_decoder_that_dies_is_counted(application: RunningApplication, own_cam
     own_camera.put(0, SEGMENT).raise_for_status()
     for decoder in decoders(application, "variant-4"):
         decoder.kill()
-    statuses = [own_camera.put(seq, SEGMENT).status_code for seq in range(1, 5)]
-    assert set(statuses) <= {200, 422}
-    assert statuses[-1] == 200
+    time.sleep(2)  # their replica hears of it, and no segment has to pay for it
+    assert {own_camera.put(seq, SEGMENT).status_code for seq in range(1, 5)} == {200}
     until(
         lambda: (
             Scrape(application).total("ray_penance_decoder_failures_total", variant="4", cause="crashed") > 0

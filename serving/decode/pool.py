@@ -68,6 +68,9 @@ class DecoderPool:
         decoder = await self._free.get()
         try:
             room = _room(expected)
+            if decoder is not None and decoder.ended:  # while nobody used it: no segment's fault
+                self._failed("crashed")
+                decoder = None
             if decoder is None or decoder.room < room:
                 if decoder is not None:
                     await decoder.close()
@@ -83,7 +86,8 @@ class DecoderPool:
                 if isinstance(error, TimeoutError):
                     self._failed("hung")
                     raise DecodeError(f"decoding took longer than {self._timeout_s:g} s") from error
-                if isinstance(error, (ConnectionError, EOFError, ValueError)):
+                # RuntimeError is uvloop's word for a pipe whose other end is gone; Ray's replicas run on it
+                if isinstance(error, (ConnectionError, EOFError, ValueError, RuntimeError)):
                     self._failed("crashed")
                     logger.warning("a decoder process died and was replaced: %s", error)
                     raise DecodeError("the decoder broke down on these bytes") from error
@@ -132,6 +136,11 @@ class _Decoder:
             return decoder
         finally:
             os.close(memory_fd)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process is gone."""
+        return self._process.returncode is not None
 
     async def ready(self) -> None:
         """Waits until the process has started, so that starting counts in no segment's time."""

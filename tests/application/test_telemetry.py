@@ -8,6 +8,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import httpx
 import psutil
@@ -129,9 +130,8 @@ def test_a_decoder_that_dies_is_counted(application: RunningApplication, own_cam
     own_camera.put(0, SEGMENT).raise_for_status()
     for decoder in decoders(application, "variant-4"):
         decoder.kill()
-    statuses = [own_camera.put(seq, SEGMENT).status_code for seq in range(1, 5)]
-    assert set(statuses) <= {200, 422}
-    assert statuses[-1] == 200
+    time.sleep(2)  # their replica hears of it, and no segment has to pay for it
+    assert {own_camera.put(seq, SEGMENT).status_code for seq in range(1, 5)} == {200}
     until(
         lambda: (
             Scrape(application).total("ray_penance_decoder_failures_total", variant="4", cause="crashed") > 0
@@ -142,8 +142,9 @@ def test_a_decoder_that_dies_is_counted(application: RunningApplication, own_cam
 
 def decoders(application: RunningApplication, deployment: str) -> Iterator[psutil.Process]:
     for process in psutil.Process(application.pid).children(recursive=True):
-        if f"ServeReplica:default:{deployment}" in " ".join(process.cmdline()):
-            yield from process.children()
+        with suppress(psutil.NoSuchProcess):  # among them zombies
+            if f"ServeReplica:default:{deployment}" in " ".join(process.cmdline()):
+                yield from process.children()
 
 
 def test_nothing_is_told_that_the_catalogue_does_not_have(application: RunningApplication) -> None:
@@ -151,9 +152,9 @@ def test_nothing_is_told_that_the_catalogue_does_not_have(application: RunningAp
     for metric in catalogue.METRICS:
         ends = ("_bucket", "_count", "_sum") if metric.kind == "histogram" else ("",)
         known |= {metric.exported + end for end in ends}
-    found = Scrape(application).names()
-    assert found <= known
-    assert {metric.exported for metric in catalogue.METRICS if metric.kind == "gauge"} <= found
+    gauges = {metric.exported for metric in catalogue.METRICS if metric.kind == "gauge"}
+    until(lambda: gauges <= Scrape(application).names(), f"all of {', '.join(sorted(gauges))}")
+    assert Scrape(application).names() - known == set()
 
 
 def test_one_id_leads_through_the_logs_of_all_replicas(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 import numpy as np
 import psutil
 import pytest
+import uvloop
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -37,8 +39,12 @@ async def pool() -> AsyncIterator[DecoderPool]:
 
 
 def decoders() -> list[psutil.Process]:
-    children = psutil.Process().children()
-    return [child for child in children if "serving.decode.worker" in " ".join(child.cmdline())]
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):  # among them zombies
+            if "serving.decode.worker" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 async def test_frames_are_those_of_a_decoder_in_this_process(pool: DecoderPool) -> None:
@@ -74,16 +80,59 @@ async def test_damaged_bytes_are_refused_and_the_next_segment_is_fine(pool: Deco
         assert len(frames) == FRAMES
 
 
-async def test_a_decoder_that_is_killed_costs_one_segment(pool: DecoderPool) -> None:
-    async with pool.decode(SEGMENT, EXPECTED):
-        pass
-    (decoder,) = decoders()
-    os.kill(decoder.pid, signal.SIGKILL)
-    with pytest.raises(DecodeError, match="broke down"):
+LOOPS = pytest.mark.parametrize(
+    "loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
+)
+"""Ray's replicas run on uvloop, which has words of its own for what goes wrong."""
+
+
+@LOOPS
+def test_a_decoder_that_is_killed_at_work_costs_one_segment(
+    loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    told: list[str] = []
+
+    async def run() -> None:
+        pool = DecoderPool(size=1, max_bytes=2**20, timeout_s=20, memory_mb=1024, failed=told.append)
         async with pool.decode(SEGMENT, EXPECTED):
             pass
-    async with pool.decode(SEGMENT, EXPECTED) as frames:
-        assert len(frames) == FRAMES
+        (decoder,) = decoders()
+        os.kill(decoder.pid, signal.SIGSTOP)
+        asyncio.get_running_loop().call_later(0.3, os.kill, decoder.pid, signal.SIGKILL)
+        with pytest.raises(DecodeError, match="broke down"):
+            async with pool.decode(SEGMENT, EXPECTED):
+                pass
+        async with pool.decode(SEGMENT, EXPECTED) as frames:
+            assert len(frames) == FRAMES
+        await pool.close()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(run())
+    assert told == ["crashed"]
+
+
+@LOOPS
+def test_a_decoder_that_was_killed_while_nobody_used_it_costs_none(
+    loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    told: list[str] = []
+
+    async def run() -> None:
+        pool = DecoderPool(size=2, max_bytes=2**20, timeout_s=20, memory_mb=1024, failed=told.append)
+        await pool.warm_up(EXPECTED)
+        for decoder in decoders():
+            decoder.kill()
+        while decoders():
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2)  # the loop hears of it
+        for _ in range(3):
+            async with pool.decode(SEGMENT, EXPECTED) as frames:
+                assert len(frames) == FRAMES
+        await pool.close()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(run())
+    assert told == ["crashed", "crashed"]
 
 
 async def test_a_decoder_that_hangs_is_replaced() -> None:

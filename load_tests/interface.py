@@ -13,6 +13,7 @@ from configs.bundle import Bundle
 from configs.rates import load_rates
 from configs.settings import Settings
 from load_tests.application import free_port
+from load_tests.recorded import segment_telemetry
 from serving.ingress.api import build_api
 from serving.ingress.audits import Auditor
 from serving.ingress.dispatch import Dispatcher
@@ -24,20 +25,7 @@ from serving.keys import Keyring
 from serving.options import load_options
 from serving.quota import Quotas
 from serving.state.store import StateStore
-from serving.telemetry.catalogue import Metric
-from serving.telemetry.segments import SegmentTelemetry
-from serving.telemetry.tenants import TenantLabels
 from serving.tenant_cache import TenantCache
-
-
-class Unheard:
-    """Metrics that nobody collects: there is no Ray here."""
-
-    def count(self, metric: Metric, amount: float = 1.0, **labels: str) -> None: ...
-
-    def observe(self, metric: Metric, value: float, **labels: str) -> None: ...
-
-    def set(self, metric: Metric, value: float, **labels: str) -> None: ...
 
 
 def services_at(url: str) -> Services:
@@ -46,7 +34,7 @@ def services_at(url: str) -> Services:
     options, store = load_options(own.serving_file), StateStore(url, own.answers_kept, own.lease_s)
     quotas, dispatcher = Quotas(store.tenants, options.limits), Dispatcher(options.admission)
     inference = Inference((), None)  # type: ignore[arg-type]
-    telemetry = SegmentTelemetry(Unheard(), TenantLabels(store.tenants, options.telemetry.tenants))
+    telemetry = segment_telemetry(store)
     auditor = Auditor(options.audits, bundle, store.audits, inference, dispatcher, telemetry)
     retention = TenantCache(
         lambda tenant: store.results.retention(tenant, options.retention), options.retention

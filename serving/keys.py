@@ -151,7 +151,8 @@ async def ensure_demo_key(store: StateStore, path: Path) -> None:
 
 def new_key() -> tuple[str, str, str]:
     """A fresh key, its id, and the SHA-256 of its secret in hexadecimal."""
-    key_id, secret = secrets.token_urlsafe(9), secrets.token_urlsafe(32)
+    # Hexadecimal: no id begins with a dash, which commands would take for an option.
+    key_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
     return f"{key_id}.{secret}", key_id, _hash(secret)
 
 

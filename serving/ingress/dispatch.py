@@ -11,21 +11,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from serving.ingress.admission import AdmissionOptions, BrownOut, backlog_s, decide
 from serving.ingress.fairness import FairQueue, Work
 from serving.problems import DeadlinePassed, Overloaded, Overtaken, RequestProblem
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """How full the lanes and their queue are."""
-
-    waiting: int
-    running: int
-    backlog_s: float
-    brown_out: BrownOut
+from serving.state.live import ReplicaLoad
 
 
 class Dispatcher:
@@ -41,11 +31,16 @@ class Dispatcher:
         """What is to be left out just now."""
         return self._options.brown_out_s.level(backlog_s(self._queue, self._options.lanes))
 
-    def load(self) -> Load:
-        """What waits and runs just now."""
-        backlog = backlog_s(self._queue, self._options.lanes)
-        level = self._options.brown_out_s.level(backlog)
-        return Load(len(self._queue), len(self._running), backlog, level)
+    @property
+    def load(self) -> ReplicaLoad:
+        """How it stands."""
+        return ReplicaLoad(
+            lanes=self._options.lanes,
+            running=len(self._running),
+            waiting=len(self._queue),
+            backlog_s=backlog_s(self._queue, self._options.lanes),
+            level=self.brown_out(),
+        )
 
     @property
     def idle(self) -> bool:

@@ -29,7 +29,6 @@ from serving.keys import Keyring, ensure_demo_key
 from serving.options import ServingOptions
 from serving.problems import StateUnavailable
 from serving.quota import Quotas
-from serving.state.live import ReplicaLoad
 from serving.state.store import StateStore
 from serving.telemetry.instruments import RayInstruments
 from serving.telemetry.promises import PromiseTelemetry
@@ -59,7 +58,7 @@ class IngressReplica:
         self._options, self._rates = options, load_rates(settings.rates_file)
         self._variants, self._encoder, self._database = variants, encoder, database
         self._starting: asyncio.Task[Services] | None = None
-        self._background: list[asyncio.Task[None]] = []
+        self._background: tuple[asyncio.Task[None], ...] = ()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_api(self.services)
@@ -79,24 +78,18 @@ class IngressReplica:
         kept = self._options.retention
         retention = TenantCache(lambda tenant: store.results.retention(tenant, kept), kept)
         segments = SegmentService(
-            self._bundle,
-            self._settings,
-            store,
-            quotas,
-            inference,
-            dispatcher,
-            auditor,
-            telemetry,
-            retention,
+            self._bundle, self._settings, store, quotas, inference, dispatcher, auditor, telemetry, retention
         )
         if not self._settings.redis_cluster:  # what older versions left, which knew no clusters
             await store.keys.take_over()
         await ensure_demo_key(store, self._settings.key_file)
         promises = PromiseTelemetry(instruments, labels, audits.confidence)
         watch = Watch(store, self._options.limits, audits, self._options.alerts, promises)
-        pulse = Pulse(instruments, dispatcher, store)
-        acts = (watch.run(), pulse.run(), _tell_load(store, dispatcher, self._options.admission.lanes))
-        self._background = [asyncio.create_task(act) for act in acts]
+        self._background = (
+            asyncio.create_task(watch.run()),
+            asyncio.create_task(Pulse(instruments, dispatcher, store).run()),
+            asyncio.create_task(_tell_load(store, dispatcher)),
+        )
         return Services(
             self._bundle,
             self._settings,
@@ -128,15 +121,12 @@ class IngressReplica:
             logger.warning("Not ready yet: %s", problem.detail)
 
 
-async def _tell_load(store: StateStore, dispatcher: Dispatcher, lanes: int) -> None:
+async def _tell_load(store: StateStore, dispatcher: Dispatcher) -> None:
     """Has others know how this replica stands."""
     me = secrets.token_urlsafe(6)
     while True:
         with suppress(StateUnavailable):
-            load = dispatcher.load()
-            await store.live.tell(
-                me, ReplicaLoad(lanes, load.running, load.waiting, load.backlog_s, load.brown_out)
-            )
+            await store.live.tell(me, dispatcher.load)
         await asyncio.sleep(LOAD_EVERY_S)
 
 

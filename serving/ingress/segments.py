@@ -98,7 +98,7 @@ class SegmentService:
         while True:
             claim = await self._store.begin(request.camera, request.seq)
             if claim.verdict == "replay":
-                return await self._replay(request, claim.detail)
+                return await self._replayed(request, claim.detail)
             if claim.verdict != "wait":
                 break
             # The first one is still running, perhaps at another replica: its answer is this one's too.
@@ -116,18 +116,6 @@ class SegmentService:
             if isinstance(error, asyncio.CancelledError):
                 await self._telemetry.refused(request.tenant, request.camera, request.seq, HUNG_UP)
             raise
-
-    async def _replay(self, request: SegmentRequest, stored: str) -> SegmentAnswer:
-        """A stored answer, with its label maps as long as they are held."""
-        await self._telemetry.replayed(request.tenant, request.camera, request.seq)
-        answer = SegmentAnswer.model_validate_json(stored).model_copy(update={"replayed": True})
-        if answer.masks is not None:  # older versions stored them in the answer
-            return answer
-        held = (await self._store.results.maps(request.camera, [request.seq])).get(request.seq)
-        if held is not None:
-            return answer.model_copy(update={"masks": await asyncio.to_thread(held.for_camera)})
-        over = request.masks != "none"
-        return answer.model_copy(update={"shed": ("label-maps",)}) if over else answer
 
     def _refuse_unless_claimed(self, verdict: str, request: SegmentRequest, detail: str) -> None:
         if verdict == "missing":
@@ -171,8 +159,10 @@ class SegmentService:
             "gflops_per_s": flops / 1e9,
             "bytes_per_s": float(len(request.body)),
         }
-        limits = await self._quotas.limits(request.tenant)
-        retention = await self._retention.get(request.tenant)
+        limits, retention = (
+            await self._quotas.limits(request.tenant),
+            await self._retention.get(request.tenant),
+        )
         payer = Holder(request.tenant, request.camera, claim.rates)
         await self._quotas.take(payer, amounts)
         now, allowed = time.perf_counter(), request.remaining_s(self._settings.answer_timeout_s)
@@ -290,9 +280,21 @@ class SegmentService:
             )
             return answer
         if done.verdict == "replay":
-            return await self._replay(request, done.answer)
+            return await self._replayed(request, done.answer)
         self._refuse_unless_claimed(done.verdict, request, done.answer)
         raise Invalid(f"The segment's state is {done.verdict}.")
+
+    async def _replayed(self, request: SegmentRequest, stored: str) -> SegmentAnswer:
+        """A stored answer, with its label maps as long as they are held."""
+        await self._telemetry.replayed(request.tenant, request.camera, request.seq)
+        answer = SegmentAnswer.model_validate_json(stored).model_copy(update={"replayed": True})
+        if answer.masks is not None:  # older versions stored them in the answer
+            return answer
+        held = (await self._store.results.maps(request.camera, [request.seq])).get(request.seq)
+        if held is not None:
+            return answer.model_copy(update={"masks": await asyncio.to_thread(held.for_camera)})
+        over = request.masks != "none"
+        return answer.model_copy(update={"shed": ("label-maps",)}) if over else answer
 
     async def _fold(self, tenant: str, camera: str) -> None:
         with suppress(StateUnavailable):  # the next hour, or whoever reads the usage, folds it then

@@ -69,10 +69,12 @@ class UploadSession:
         self._messages: asyncio.Queue[str | bytes] = asyncio.Queue(MESSAGES_AHEAD)
         self._hung_up = asyncio.Event()
         self._next_head: str | None = None
+        self._tenant: str | None = None
 
     async def principal(self) -> Principal:
         """Whom the connection's key speaks for, as of now, where the camera is theirs. Raises a problem."""
         principal = await principal_of(self._websocket, self._services)
+        self._tenant = principal.tenant
         return await camera_principal(self._camera, principal, self._services)
 
     async def run(self) -> None:
@@ -141,14 +143,11 @@ class UploadSession:
             problem = Problem.model_validate(refusal.document())
             kind, seq = ("segment", None) if head is None else (head.kind, head.seq)
             if kind == "segment":
-                await self._count(seq, refusal.slug)
+                await self._services.telemetry.refused(
+                    self._tenant, self._camera, "" if seq is None else seq, refusal.slug
+                )
             return UploadReply(kind=kind, seq=seq, status=refusal.status, problem=problem)
         return UploadReply(kind=head.kind, seq=head.seq, status=200 if answer else 202, answer=answer)
-
-    async def _count(self, seq: int | None, reason: str) -> None:
-        """A refusal, as those of PUTs are counted."""
-        tenant = getattr(self._websocket.state, "tenant", None)
-        await self._services.telemetry.refused(tenant, self._camera, "" if seq is None else seq, reason)
 
     async def _take(self, head: SegmentHead | AuditHead, arrived: float) -> SegmentAnswer | None:
         principal = await self.principal()  # a key may have ended since the connection was opened

@@ -8,7 +8,8 @@
 --       bandwidth, probability of the choice, seq whose embedding it went by, what else the policy saw ('' each
 --       where unknown), the result as JSON, results kept, window of results in milliseconds, label maps ('' if none
 --       are kept), seconds that they are kept.
--- Returns {verdict, answer, 1 if counters of past hours wait to be folded, drops that were counted}. The averages' arithmetic is that of serving/state/averages.py, to the bit.
+-- Returns {verdict, answer, 1 if counters of past hours wait to be folded, drops that were counted}. The averages'
+-- arithmetic is that of serving/state/averages.py, to the bit.
 local camera, answers, open, usage, audits, transitions, results, maps = unpack(KEYS)
 local AUDITS_OPEN = 4
 local seq, target, smoothing, kept = ARGV[1], tonumber(ARGV[8]), tonumber(ARGV[10]), tonumber(ARGV[11])

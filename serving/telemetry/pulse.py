@@ -33,11 +33,11 @@ class Pulse:
             await asyncio.sleep(BEAT_S)
 
     async def beat(self) -> None:
-        load = self._dispatcher.load()
+        load = self._dispatcher.load
         self._to.set(catalogue.WAITING, load.waiting)
         self._to.set(catalogue.RUNNING, load.running)
         self._to.set(catalogue.BACKLOG, load.backlog_s)
-        self._to.set(catalogue.BROWN_OUT, load.brown_out)
+        self._to.set(catalogue.BROWN_OUT, load.level)
         asked = time.perf_counter()
         try:
             await self._store.ping()

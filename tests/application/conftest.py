@@ -18,7 +18,7 @@ from configs.ladder import CompressionSetting
 from load_tests.application import RunningApplication
 from load_tests.plain_camera import PlainCamera as TestCamera
 from load_tests.plain_camera import register_plain
-from tests.application.collector import Collector
+from tests.collector import Collector
 
 FRAMES, WIDTH, HEIGHT = 3, 128, 96
 SMALL: dict[str, Any] = {"seconds": 0.2, "fps": 15, "width": WIDTH, "height": HEIGHT}
@@ -49,7 +49,7 @@ def application(short_directory: Path, bundle: Path, collector: Collector) -> It
         "RAY_SERVE_TRACING_SAMPLING_RATIO": "0",
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         "OTEL_BSP_SCHEDULE_DELAY": "200",
-        "RAY_metrics_report_interval_ms": "1000",
+        "RAY_metrics_report_interval_ms": "3000",
     }
     with RunningApplication(short_directory / "app", bundle, environment=environment) as running:
         yield running

@@ -21,12 +21,14 @@ from load_tests import tenants
 from load_tests.application import RunningApplication
 from load_tests.plain_camera import register_plain
 from serving.telemetry import catalogue
-from tests.application.collector import Collector, Span
 from tests.application.conftest import SEGMENT, SMALL, TestCamera
+from tests.collector import Collector, Span
 
 PATIENCE_S = 60.0
 STAGES = ("queue", "commit", "decode", "infer")
 """What of a segment's way on the server stands in its trace."""
+ON_THE_WAY = {"default_ingress", "default_variant-4", "default_encoder"}
+"""Deployments, as logs call them."""
 
 
 class Scrape:
@@ -60,7 +62,7 @@ def until(found: Callable[[], bool], what: str) -> None:
 def tenant(application: RunningApplication) -> tuple[str, str]:
     """A tenant of its own, and its key."""
     name = f"t{uuid.uuid4().hex[:12]}"
-    return name, asyncio.run(tenants.new_tenant(application, LimitsPatch(cameras=5), name))
+    return name, asyncio.run(tenants.new_tenant(application, LimitsPatch(cameras=100), name))
 
 
 @pytest.fixture
@@ -171,7 +173,8 @@ def test_one_id_leads_through_the_logs_of_all_replicas(
         return found
 
     until(
-        lambda: {line["deployment"] for line in lines()} >= {"ingress", "variant-4", "encoder"}, "log lines"
+        lambda: {line["deployment"] for line in lines()} >= ON_THE_WAY,
+        f"log lines of {', '.join(sorted(ON_THE_WAY))}",
     )
     assert {line["request_id"] for line in lines()} == {request_id}
     (told,) = [line for line in lines() if line.get("event") == "segment"]

@@ -46,6 +46,7 @@ class Peer:
         self.retry_after = "0.05"
         self.registrations: list[dict[str, Any]] = []
         self.received: list[tuple[int, Query, int]] = []
+        self.traceparents: list[str | None] = []  # as each request for a segment had it
         self.by_camera: Counter[str] = Counter()  # what came whole, by name
         self.answers: dict[tuple[str, int], bytes] = {}
         self.dropped: list[tuple[int, int]] = []
@@ -180,6 +181,7 @@ class Peer:
                 except (ConnectionError, OSError):
                     self.close_connection = True
                     return
+                peer.traceparents.append(self.headers["traceparent"])
                 url = urlsplit(self.path)
                 query = {name: values[0] for name, values in parse_qs(url.query).items()}
                 receive_ms = 1000 * (time.monotonic() - started)

@@ -20,6 +20,7 @@ from clients.alerts import AlertEvent, NewWebhook, verified
 from clients.protocol import Registration
 from configs.rates import load_rates
 from configs.settings import Settings
+from load_tests.recorded import promise_telemetry
 from serving.admin.administrator import Administrator
 from serving.alerts.decision import AlertOptions
 from serving.alerts.delivery import Courier
@@ -29,7 +30,6 @@ from serving.problems import Invalid, NotFound
 from serving.promise import AuditOptions
 from serving.state.embedded import EmbeddedServer
 from serving.state.store import StateStore
-from tests.serving.recorded import promise_telemetry
 from tests.serving.test_state import segment
 
 SILENT_S = 3.0  # longer than a busy machine stands still

@@ -18,6 +18,7 @@ from clients.protocol import CameraLimits, CameraPatch, Registration
 from configs.rates import load_rates
 from configs.settings import Settings
 from load_tests.application import free_port
+from load_tests.recorded import promise_telemetry
 from serving.admin.administrator import Administrator
 from serving.alerts.watch import Watch
 from serving.keys import Keyring, Principal
@@ -25,7 +26,6 @@ from serving.options import load_options
 from serving.problems import QuotaExceeded, Unauthenticated
 from serving.quota import Holder, Quotas
 from serving.state.store import StateStore
-from tests.serving.recorded import promise_telemetry
 from tests.serving.test_state import segment
 
 OPTIONS = load_options(Settings().serving_file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import re
@@ -13,6 +14,7 @@ import pytest
 from ray._common.formatters import JSONFormatter
 
 from clients.protocol import Registration, SegmentAnswer, Timings
+from load_tests.recorded import Recorded, promise_telemetry, segment_telemetry
 from serving.ingress.admission import AdmissionOptions
 from serving.ingress.dispatch import Dispatcher
 from serving.promise import Audits
@@ -22,7 +24,6 @@ from serving.telemetry.catalogue import METRICS
 from serving.telemetry.pulse import Pulse
 from serving.telemetry.segments import SegmentTelemetry
 from serving.telemetry.tenants import ASKED_AGAIN_S, AWAY_S, NOBODY, OTHER, TenantLabels
-from tests.serving.recorded import Recorded, promise_telemetry, segment_telemetry
 from tests.serving.test_state import segment
 
 AWAY = "redis://127.0.0.1:1"
@@ -101,13 +102,15 @@ async def test_refusals_are_told_by_reason_also_of_those_without_a_key(store: St
 
 
 async def test_a_segments_line_of_log_has_its_fields_in_json(
-    store: StateStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("ray.serve"), "propagate", True)
-    with caplog.at_level(logging.INFO, "ray.serve"):
-        await accept(segment_telemetry(store))
-    (record,) = caplog.records
-    line = json.loads(JSONFormatter().format(record))
+    written, logger = io.StringIO(), logging.getLogger("ray.serve")
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(JSONFormatter())
+    monkeypatch.setattr(logger, "handlers", [handler])
+    monkeypatch.setattr(logger, "level", logging.INFO)
+    await accept(segment_telemetry(store))
+    line = json.loads(written.getvalue())
     assert line["message"] == "Segment 3 of camera gate: accepted."
     assert (line["event"], line["outcome"]) == ("segment", "accepted")
     assert (line["tenant"], line["camera"], line["seq"], line["configuration"]) == ("acme", "gate", 3, 89)

@@ -99,14 +99,6 @@ async def delete(camera: CameraId, principal: CameraPrincipal, services: TheServ
     await services.store.delete(principal.tenant, camera)
 
 
-def ladder_entries(bundle: Bundle) -> tuple[LadderEntry, ...]:
-    """The bundle's ladder as the protocol has it."""
-    return tuple(
-        LadderEntry(configuration=c.index, scale=c.scale, qp=c.qp, variant=c.variant, cost=cost)
-        for c, cost in zip(bundle.ladder.rungs(), bundle.costs, strict=True)
-    )
-
-
 async def _check_limits(services: Services, tenant: str, limits: CameraLimits) -> None:
     """Raises `Invalid` for a limit that could never bind: one above the tenant's own."""
     most = await services.store.tenants.limits(tenant, services.options.limits)
@@ -116,6 +108,14 @@ async def _check_limits(services: Services, tenant: str, limits: CameraLimits) -
                 f"limits.{name}: {rate:g} is more than this tenant may use in all, {getattr(most, name):g}. "
                 "Give less, or null for no limit of the camera's own."
             )
+
+
+def ladder_entries(bundle: Bundle) -> tuple[LadderEntry, ...]:
+    """The bundle's ladder as the protocol has it."""
+    return tuple(
+        LadderEntry(configuration=c.index, scale=c.scale, qp=c.qp, variant=c.variant, cost=cost)
+        for c, cost in zip(bundle.ladder.rungs(), bundle.costs, strict=True)
+    )
 
 
 async def _status(services: Services, camera: str) -> CameraStatus:

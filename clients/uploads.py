@@ -13,6 +13,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -50,6 +51,7 @@ class UploadConnection:
         self._url = url.replace("http", "ws", 1)
         self._token, self._connected, self._timeout_s = token, connected, timeout_s
         self._connection: ClientConnection | None = None
+        self._opened = ExitStack()
 
     def send(
         self, kind: Kind, seq: int, size: int, body: Iterable[bytes], head: Mapping[str, object]
@@ -72,13 +74,12 @@ class UploadConnection:
             raise ServerUnreachable(f"no answer from {self._url} ({error})") from error
 
     def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        self._connection = None
+        self._opened.close()
 
     def _open(self) -> ClientConnection:
         if self._connection is None:
-            self._connection = connect(
+            connecting = connect(
                 self._url,
                 sock=self._connected(self._host, self._port),
                 ssl=ssl.create_default_context() if self._secure else None,
@@ -89,6 +90,7 @@ class UploadConnection:
                 max_size=MOST_REPLY,
                 close_timeout=CLOSING_S,
             )
+            self._connection = self._opened.enter_context(connecting)
         return self._connection
 
     def _reply(self, connection: ClientConnection, kind: Kind, seq: int) -> UploadReply:

@@ -212,9 +212,9 @@ def test_the_matrix_names_every_endpoint_and_every_kind_of_key(http: httpx.Clien
 def test_each_key_reaches_what_is_its_own_and_no_more(
     http: httpx.Client, parties: Parties, method: str, route: str
 ) -> None:
-    found = {}
+    found, other = {}, register(http, parties)
     for credential in CREDENTIALS:
-        camera, other = register(http, parties), register(http, parties)
+        camera = register(http, parties)
         parties.keys |= {"camera": camera.token, "other camera": other.token}
         found[credential] = attempt(http, parties, credential, method, route, camera).status_code
         for done in (camera, other):  # a tenant may have only so many

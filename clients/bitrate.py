@@ -50,10 +50,9 @@ class BitrateEstimator:
     @classmethod
     def of(cls, bundle: Bundle, timing: SegmentTiming = TIMINGS[0]) -> Self:
         """The bundle's estimator for segments of this timing. Raises `BundleError` where it has none."""
-        for entry in bundle.manifest.estimators:
-            if entry.timing == timing:
-                calibration = load_calibration(bundle.path(entry.calibration))
-                return cls(bundle.path(entry.model), calibration)
+        entry = bundle.manifest.estimator(timing)
+        if entry is not None:
+            return cls(bundle.path(entry.model), load_calibration(bundle.path(entry.calibration)))
         held = ", ".join(str(entry.timing) for entry in bundle.manifest.estimators) or "none"
         raise BundleError(
             f"{bundle.id} has no bitrate estimator for {timing} (it has: {held}): train one with "

@@ -65,6 +65,11 @@ class SegmentParameters(BaseModel):
         return parameters
 
 
+def with_scheme(server: str) -> str:
+    """A server's address as people give it, as a URL."""
+    return server if server.startswith(("http://", "https://")) else f"http://{server}"
+
+
 class PenanceServer:
     """A thin client of one server. Registering needs a tenant's key; all else goes by the camera's token.
 
@@ -72,9 +77,7 @@ class PenanceServer:
     """
 
     def __init__(self, url: str, key: str, one_connection: bool = False) -> None:
-        if not url.startswith(("http://", "https://")):
-            url = f"http://{url}"
-        self.url, self._key = url.rstrip("/"), key
+        self.url, self._key = with_scheme(url).rstrip("/"), key
         self._registered: Registered | None = None
         self._one_connection = one_connection
         self._uploads: UploadConnection | None = None

@@ -21,7 +21,7 @@ import httpx
 from httpx_sse import ServerSentEvent, SSEError, connect_sse
 from pydantic import ValidationError
 
-from clients.connection import problem_of, refusal, retry_after
+from clients.connection import problem_of, refusal, retry_after, with_scheme
 from clients.errors import RefusedByServer, ServerUnreachable, TryLater
 from clients.outage import Outage
 from clients.protocol import DEFAULT_SERVER, MaskMode, Problem
@@ -66,7 +66,7 @@ class Results:
         self._seen: dict[str, deque[int]] = {}
         self._newest: dict[str, int] = {}
         self._outage, self._stop = Outage(notify, patience), threading.Event()
-        self._url = server if server.startswith(("http://", "https://")) else f"http://{server}"
+        self._url = with_scheme(server)
         self._http = httpx.Client(
             base_url=self._url,
             headers={"authorization": f"Bearer {key}"},

@@ -121,6 +121,10 @@ class Manifest(BaseModel):
     )
     checksums: dict[str, str] = Field(description="SHA-256 of every other file in the bundle")
 
+    def estimator(self, timing: SegmentTiming) -> EstimatorEntry | None:
+        """That for segments of this timing, where there is one."""
+        return next((entry for entry in self.estimators if entry.timing == timing), None)
+
     @property
     def camera_files(self) -> tuple[str, ...]:
         """What a camera needs of the bundle's files."""

@@ -35,6 +35,11 @@ class Segments:
         overuse = megabytes - budget
         return Segments(cost, np.where(overuse > 0, target, target - miou), overuse)
 
+    @property
+    def failed(self) -> NDArray[np.bool_]:
+        """Whether a constraint is violated."""
+        return np.asarray((self.deficit > 0) | (self.overuse > 0))
+
 
 @dataclass(frozen=True, slots=True)
 class MovingAverages:

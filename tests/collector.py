@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+from http.server import BaseHTTPRequestHandler
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from tests.http_receiver import Receiver
 
 
 @dataclass(frozen=True)
@@ -22,35 +22,19 @@ class Span:
     attributes: dict[str, str]
 
 
-class Collector:
+class Collector(Receiver):
     """A context manager; `spans` grows while it is open."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.spans: list[Span] = []
-        collector = self
+        self.url = self.origin
 
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, format: str, *args: object) -> None:
-                """Tests print nothing."""
-
-            def do_POST(self) -> None:
-                assert self.path == "/v1/traces"
-                collector.take(self.rfile.read(int(self.headers["content-length"])))
-                self.send_response(200)
-                self.end_headers()
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+    def received(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
+        assert request.path == "/v1/traces"
+        self.take(body)
+        request.send_response(200)
+        request.end_headers()
 
     def take(self, body: bytes) -> None:
         for resource in ExportTraceServiceRequest.FromString(body).resource_spans:

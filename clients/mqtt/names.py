@@ -8,6 +8,7 @@ from typing import Self
 import httpx
 from pydantic import ValidationError
 
+from clients.connection import with_scheme
 from clients.protocol import CameraPage
 
 TIMEOUT_S = 10.0
@@ -17,9 +18,8 @@ class CameraNames:
     """A context manager that asks one server; a camera whose name cannot be had goes by its id."""
 
     def __init__(self, server: str, key: str) -> None:
-        url = server if server.startswith(("http://", "https://")) else f"http://{server}"
         headers = {"authorization": f"Bearer {key}"}
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S)
+        self._http = httpx.Client(base_url=with_scheme(server), headers=headers, timeout=TIMEOUT_S)
         self._names: dict[str, str] = {}
 
     def __enter__(self) -> Self:

@@ -126,8 +126,8 @@ def _open_digest(path: Path) -> tuple[pa.Table, DigestOrigin]:
 
 def _estimator(bundle: Bundle) -> str | None:
     """Checksum of the bundle's estimator for a profile's segments."""
-    models = (entry.model for entry in bundle.manifest.estimators if entry.timing == TIMINGS[0])
-    return next((bundle.manifest.checksums[model] for model in models), None)
+    entry = bundle.manifest.estimator(TIMINGS[0])
+    return None if entry is None else bundle.manifest.checksums[entry.model]
 
 
 def _rows(values: NDArray[np.generic]) -> pa.Array:

@@ -91,10 +91,10 @@ class PenanceVectorEnv(VectorEnv[State, Rows, NDArray[Any]]):
         """(cameras, configurations)."""
         if self._failure is None:
             return reward(outcomes, self.fleet.rivals(), self.xi)
-        return -(outcomes.cost + self._price * _failing(outcomes))
+        return -(outcomes.cost + self._price * outcomes.failed)
 
     def _move_price(self, outcomes: Segments, choices: Rows, counted: NDArray[np.bool_]) -> None:
-        failing = _failing(outcomes)
+        failing = outcomes.failed
         counted &= ~failing.all(1)
         if self._failure is not None and counted.any():
             share = failing[np.arange(self.num_envs), choices][counted].mean()
@@ -132,11 +132,6 @@ class PenanceEnv(gymnasium.Env[State, np.int64]):
     def step(self, action: np.int64) -> tuple[State, float, bool, bool, dict[str, Any]]:
         states, earned, terminated, truncated, info = self._many.step(np.array([action]))
         return states[0], float(earned[0]), bool(terminated[0]), bool(truncated[0]), info
-
-
-def _failing(outcomes: Segments) -> NDArray[np.bool_]:
-    """(cameras, configurations)."""
-    return (outcomes.deficit > 0) | (outcomes.overuse > 0)
 
 
 def begin_episodes(fleet: Fleet, which: NDArray[np.bool_]) -> None:

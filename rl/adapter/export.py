@@ -40,7 +40,7 @@ def add_policy(policy: Path, encoder: Path | None, directory: Path) -> Manifest:
     """
     bundle = Bundle.load(directory)
     actor, about, layout = load_for_bundle(policy, bundle)
-    if not about.features or TIMINGS[0] not in {entry.timing for entry in bundle.manifest.estimators}:
+    if not about.features or bundle.manifest.estimator(TIMINGS[0]) is None:
         raise BundleError(
             f"a camera needs a bitrate estimator: put one for {TIMINGS[0]} into the bundle with "
             "penance-train add-bitrate, then train the policy again"

@@ -70,9 +70,8 @@ class Learner:
 
     def _priced(self, outcomes: Segments, logits: Tensor) -> Floats:
         """At a price that goes on from the step before."""
-        failed = (outcomes.deficit > 0) | (outcomes.overuse > 0)
-        aim = self.recipe.full_information.failure
-        earned, self._price = priced(outcomes.cost, failed.astype(np.float64), logits, aim, self._price)
+        failed, aim = outcomes.failed.astype(np.float64), self.recipe.full_information.failure
+        earned, self._price = priced(outcomes.cost, failed, logits, aim, self._price)
         return earned
 
     def _descend(
@@ -131,8 +130,7 @@ def expectation(logits: Tensor, earned: Tensor, entropy: float) -> Tensor:
 
 def figures(outcomes: Segments, choices: Rows) -> dict[str, float]:
     """What the sampled choices come to."""
-    every = np.arange(len(choices))
-    failed = (outcomes.deficit[every, choices] > 0) | (outcomes.overuse[every, choices] > 0)
+    failed = outcomes.failed[np.arange(len(choices)), choices]
     return {"failure": float(failed.mean()), "cost": float(outcomes.cost[0, choices].mean())}
 
 

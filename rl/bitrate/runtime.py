@@ -15,6 +15,7 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from clients.luma import BLANK, INPUT_SIZE
 from rl.bitrate.energies import frames_of
@@ -31,8 +32,13 @@ class CameraEstimator(nn.Module):
     """What is exported: luma (N, places, 360, 640) uint8 to bytes (N, settings) and features (N, hidden)."""
 
     def __init__(self, network: EstimatorNetwork, recipe: BitrateRecipe) -> None:
+        """Of a network that has learnt."""
         super().__init__()
-        self.network, self.recipe = network, recipe
+        self.network, self.recipe = network.eval(), recipe
+        frames, norm, _ = network.frames
+        self._frames = fuse_conv_bn_eval(cast(nn.Conv2d, frames), cast(nn.BatchNorm2d, norm))
+        depthwise, norm, *_ = cast(nn.Sequential, network.blocks[0].body)
+        self._depthwise = fuse_conv_bn_eval(cast(nn.Conv2d, depthwise), cast(nn.BatchNorm2d, norm))
 
     def forward(self, luma: Tensor) -> tuple[Tensor, Tensor]:
         network, frames = self.network, frames_of(luma, AT_ONCE)
@@ -41,9 +47,8 @@ class CameraEstimator(nn.Module):
 
     def _first_block(self, frames: Sequence[Tensor]) -> Tensor:
         """Up to the end of the first MobileNetV2 block, from frames (N, a few, 360, 640)."""
-        depthwise, norm, activation, project, last_norm = cast(nn.Sequential, self.network.blocks[0].body)
-        kernel, bias = _folded(cast(nn.Conv2d, depthwise), cast(nn.BatchNorm2d, norm))
-        kernel, bias = _filled(kernel, 0), _filled(bias, 0)
+        _, _, activation, project, last_norm = cast(nn.Sequential, self.network.blocks[0].body)
+        kernel, bias = (_filled(part, 0) for part in _parameters(self._depthwise))
         x = F.conv2d(self._first_layer(frames), kernel, bias, 2, 2, dilation=2, groups=len(kernel))
         x = F.conv2d(activation(x), _filled(cast(Tensor, project.weight), 1))
         return cast(Tensor, last_norm(x))
@@ -61,7 +66,7 @@ class CameraEstimator(nn.Module):
 
     def _dense_kernels(self) -> tuple[Tensor, Tensor]:
         """(filled places, 1 + places, 3, 3) on a blank frame and all others, and biases (filled places,)."""
-        kernel, bias = _folded(*cast(tuple[nn.Conv2d, nn.BatchNorm2d], tuple(self.network.frames)[:2]))
+        kernel, bias = _parameters(self._frames)
         differences = self.network.architecture.differences
         kernel = kernel if differences else kernel / BLANK
         places = torch.arange(len(kernel))
@@ -71,11 +76,9 @@ class CameraEstimator(nn.Module):
         return _filled(dense, 0), _filled(bias, 0)
 
 
-def _folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Kernel and bias of a convolution and the norm after it, as it is in use."""
-    mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
-    scale = norm.weight / (variance + norm.eps).sqrt()
-    return convolution.weight * scale[:, None, None, None], norm.bias - mean * scale
+def _parameters(convolution: nn.Conv2d) -> tuple[Tensor, Tensor]:
+    """Kernel and bias."""
+    return convolution.weight, cast(Tensor, convolution.bias)
 
 
 def _filled(tensor: Tensor, dimension: int) -> Tensor:

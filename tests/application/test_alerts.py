@@ -12,7 +12,7 @@ import pytest
 from configs.settings import Settings
 from load_tests.application import RunningApplication
 from tests.application.conftest import SEGMENT, SMALL, TestCamera
-from tests.serving.test_alerts import Receiver
+from tests.serving.test_alerts import Webhook
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def application(short_directory: Path, bundle: Path) -> Iterator[RunningApplicat
             yield running
 
 
-def wait_for(receiver: Receiver, count: int, patience_s: float = 60.0) -> None:
+def wait_for(receiver: Webhook, count: int, patience_s: float = 60.0) -> None:
     ends = time.monotonic() + patience_s
     while len(receiver.got) < count and time.monotonic() < ends:
         time.sleep(0.2)
@@ -43,7 +43,7 @@ def wait_for(receiver: Receiver, count: int, patience_s: float = 60.0) -> None:
 
 def test_a_silent_camera_is_told_of_once_and_so_is_its_return(application: RunningApplication) -> None:
     own = {"Authorization": f"Bearer {application.key}"}
-    with Receiver() as receiver, httpx.Client(base_url=application.url, timeout=120, headers=own) as http:
+    with Webhook() as receiver, httpx.Client(base_url=application.url, timeout=120, headers=own) as http:
         receiver.statuses = [500]
         http.put("/v1/tenants/demo/webhook", json={"url": receiver.url}).raise_for_status()
         found = http.post("/v1/clients", json={"name": "gate", "segment": SMALL}).json()

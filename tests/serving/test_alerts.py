@@ -6,12 +6,11 @@ import asyncio
 import hashlib
 import hmac
 import json
-import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 import pytest
 
@@ -30,6 +29,7 @@ from serving.problems import Invalid, NotFound
 from serving.promise import AuditOptions
 from serving.state.embedded import EmbeddedServer
 from serving.state.store import StateStore
+from tests.http_receiver import Receiver
 from tests.serving.test_state import segment
 
 SILENT_S = 3.0  # longer than a busy machine stands still
@@ -38,45 +38,28 @@ OPTIONS = load_options(Settings().serving_file).model_copy(update={"alerts": LOC
 AUDITS = AuditOptions(share=1.0)
 
 
-class Receiver:
+class Webhook(Receiver):
     """A webhook's other end: answers with `statuses` in turn, then 204; keeps what it got."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.statuses: list[int] = []
         self.got: list[tuple[dict[str, str], bytes]] = []
-        receiver = self
+        self.url = f"{self.origin}/hook"
 
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, format: str, *args: object) -> None:
-                """Tests print nothing."""
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                receiver.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
-                self.send_response(receiver.statuses.pop(0) if receiver.statuses else 204)
-                self.send_header("Location", "http://127.0.0.1:9/elsewhere")
-                self.end_headers()
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hook"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+    def received(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
+        self.got.append(({name.lower(): value for name, value in request.headers.items()}, body))
+        request.send_response(self.statuses.pop(0) if self.statuses else 204)
+        request.send_header("Location", "http://127.0.0.1:9/elsewhere")
+        request.end_headers()
 
     def events(self) -> list[AlertEvent]:
         return [AlertEvent.model_validate_json(body) for _, body in self.got]
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
+def receiver() -> Iterator[Webhook]:
+    with Webhook() as receiver:
         yield receiver
 
 
@@ -126,7 +109,7 @@ async def sweep_until(looker: Watch, done: Any, patience_s: float = 60.0) -> Non
 
 
 async def test_a_camera_that_falls_silent_is_told_once_and_its_return_once(
-    store: StateStore, administrator: Administrator, tenant: str, receiver: Receiver
+    store: StateStore, administrator: Administrator, tenant: str, receiver: Webhook
 ) -> None:
     await administrator.set_webhook(tenant, NewWebhook(url=receiver.url, secret="s" * 16))
     camera, looker = await active_camera(store, tenant), watch(store)
@@ -159,7 +142,7 @@ async def test_a_camera_that_falls_silent_is_told_once_and_its_return_once(
 
 
 async def test_a_receiver_that_fails_twice_gets_the_same_delivery_again_signed(
-    store: StateStore, administrator: Administrator, tenant: str, receiver: Receiver
+    store: StateStore, administrator: Administrator, tenant: str, receiver: Webhook
 ) -> None:
     receiver.statuses = [500, 302]  # a redirection is not followed: it may lead anywhere
     issued = await administrator.set_webhook(tenant, NewWebhook(url=receiver.url))
@@ -188,7 +171,7 @@ async def test_a_receiver_that_fails_twice_gets_the_same_delivery_again_signed(
 
 
 async def test_a_delivery_is_given_up_after_so_many_attempts(
-    store: StateStore, administrator: Administrator, tenant: str, receiver: Receiver
+    store: StateStore, administrator: Administrator, tenant: str, receiver: Webhook
 ) -> None:
     receiver.statuses = [503] * 100
     await administrator.set_webhook(tenant, NewWebhook(url=receiver.url))
@@ -204,7 +187,7 @@ async def test_a_delivery_is_given_up_after_so_many_attempts(
 
 
 async def test_who_dies_with_a_delivery_in_hand_neither_loses_nor_doubles_it(
-    store: StateStore, administrator: Administrator, tenant: str, receiver: Receiver
+    store: StateStore, administrator: Administrator, tenant: str, receiver: Webhook
 ) -> None:
     await administrator.set_webhook(tenant, NewWebhook(url=receiver.url))
     await active_camera(store, tenant)
@@ -239,7 +222,7 @@ async def test_only_one_replica_sweeps_and_another_follows_when_it_is_gone(store
 
 
 async def test_two_who_sweep_at_once_open_one_alert(
-    store: StateStore, tenant: str, administrator: Administrator, receiver: Receiver
+    store: StateStore, tenant: str, administrator: Administrator, receiver: Webhook
 ) -> None:
     await administrator.set_webhook(tenant, NewWebhook(url=receiver.url))
     await active_camera(store, tenant)
@@ -285,7 +268,7 @@ async def test_without_a_webhook_alerts_are_listed_and_nothing_waits(
 
 
 async def test_a_webhooks_secret_is_shown_once_and_its_acts_are_written_down(
-    store: StateStore, tenant: str, administrator: Administrator, receiver: Receiver
+    store: StateStore, tenant: str, administrator: Administrator, receiver: Webhook
 ) -> None:
     issued = await administrator.set_webhook(tenant, NewWebhook(url=receiver.url))
     assert issued.secret not in (await administrator.webhook(tenant)).model_dump_json()

@@ -17,8 +17,6 @@ from configs.bundle import Bundle
 from configs.ladder import Configuration
 
 PATIENCE_S = 120.0
-CLOSED_LOOP_PAUSE_S = 0.05
-"""How long a camera in a closed loop waits after a refusal: it would otherwise measure how fast those are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +85,9 @@ class VirtualCamera:
         await asyncio.gather(*sending)
 
     async def one_after_the_other(self, until: float) -> None:
-        """Closed loop: the next segment as soon as the one before is answered."""
+        """Closed loop: the next segment as soon as the one before is answered, however long that takes."""
         while (now := time.perf_counter()) < until:
-            if (await self.send(now)).status != 200:
-                await asyncio.sleep(CLOSED_LOOP_PAUSE_S)
+            await self.send(now, PATIENCE_S)
 
 
 class Fleet:

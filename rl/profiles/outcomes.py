@@ -164,8 +164,7 @@ def predict(network: Network, frame: Image, form: SegmentFormat) -> LabelMap:
 @torch.inference_mode()
 def predict_logits(network: Network, frame: Image) -> Tensor:
     """(1, classes, h, w) at the network's own stride."""
-    pixels = torch.from_numpy(frame).to(network.device)[None].permute(0, 3, 1, 2)
-    return network(pixels.to(network.dtype).div_(255))
+    return network(torch.from_numpy(frame).to(network.device)[None].permute(0, 3, 1, 2))
 
 
 def upsampled_labels(logits: Tensor, form: SegmentFormat) -> LabelMap:

@@ -107,8 +107,8 @@ def _make(data: TrainingData, recipe: FamilyRecipe, teacher: Network, directory:
 @torch.inference_mode()
 def _answers(teacher: Network, images: Tensor) -> Tensor:
     """(N, classes, h, w) uint8: 255 x probability, at the network's own stride."""
-    pixels = images.to(teacher.device).permute(0, 3, 1, 2).to(teacher.dtype).div_(255)
-    return teacher(pixels).float().softmax(1).mul_(255).round_().byte().cpu()
+    logits = teacher(images.to(teacher.device).permute(0, 3, 1, 2))
+    return logits.float().softmax(1).mul_(255).round_().byte().cpu()
 
 
 def _nearest(fine: int, coarse: int) -> Tensor:

@@ -36,7 +36,7 @@ WARM_UPS, REPEATS = 3, 15
 
 LabelMap = NDArray[np.uint8]
 AnyNetwork = Callable[[Tensor], Tensor]
-"""RGB images (N, 3, H, W) in [0, 1] to logits, float32."""
+"""RGB images (N, 3, H, W), uint8, to logits."""
 
 
 class VariantFigures(BaseModel):
@@ -59,7 +59,7 @@ def predict(
 ) -> LabelMap:
     """Labels of (rows, columns) `shape`: image brought to (width, height), logits upsampled, arg max."""
     picture = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
-    pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float().div_(255)  # (1, 3, H, W)
+    pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None]  # (1, 3, H, W)
     labels: LabelMap = label_maps(network(pixels), shape)[0].numpy()
     return labels
 
@@ -117,9 +117,10 @@ def _evaluating(network: AnyNetwork) -> Callable[[LabelledImage, tuple[int, int]
 
 @torch.no_grad()
 def milliseconds_a_frame(networks: Sequence[AnyNetwork]) -> list[float]:
-    """Median time from normalised 1280x720 tensor to logits, float32; networks take turns, so that a busy
-    moment of the machine hits all of them."""
-    frame = torch.rand(1, 3, FRAME_SIZE[1], FRAME_SIZE[0]).to(memory_format=torch.channels_last)
+    """Median time from a decoded 1280x720 frame to logits; networks take turns, so that a busy moment of the
+    machine hits all of them."""
+    frame = torch.randint(256, (1, 3, FRAME_SIZE[1], FRAME_SIZE[0]), dtype=torch.uint8)
+    frame = frame.to(memory_format=torch.channels_last)
     times: list[list[float]] = [[] for _ in networks]
     for repeat in range(WARM_UPS + REPEATS):
         for network, taken in zip(networks, times, strict=True):

@@ -15,11 +15,13 @@ from enum import IntEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from serving.ingress.fairness import Work
+from serving.ingress.fairness import FairQueue, Work
 
 SMOOTHING = 0.2
 TIMES_KEPT = 1000
 DOUBT_S = 5.0
+CAUTION = 1.25
+"""Times the expected wait that is reckoned with: who is refused at once loses less than who waited for it."""
 STRETCH = 4
 """Times the FLOPs of a measured segment up to which another is taken to last in proportion: of tiny ones,
 most of the time is not the network's."""
@@ -74,12 +76,16 @@ class Admission:
 @dataclass(slots=True)
 class _Estimate:
     seconds: float
+    crowd: float  # segments at work beside it and it
     at: float  # when it was last measured or doubted
     doubted: bool = False
 
 
 class ServiceTimes:
     """How long segments occupy a lane, as measured: moving averages by variant and FLOPs, in seconds.
+
+    Lanes share processors: what was measured among many segments takes that much less among few. That is
+    believed, because it is soon found out where it is not so; what was measured among few is not stretched.
 
     An expectation that refuses segments would never be measured again: one slow start, and all segments of
     its kind are refused for ever. So it is doubted, halved every `DOUBT_S`, until one segment gets through;
@@ -89,24 +95,35 @@ class ServiceTimes:
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[int, int], _Estimate] = OrderedDict()
 
-    def observe(self, variant: int, flops: int, seconds: float, now: float = 0.0) -> None:
+    def observe(self, variant: int, flops: int, seconds: float, now: float = 0.0, crowd: float = 1.0) -> None:
+        """A segment took so long while `crowd` segments were at work, it among them."""
         old = self._known.get((variant, flops))
-        new = seconds if old is None or old.doubted else old.seconds + SMOOTHING * (seconds - old.seconds)
-        self._known[variant, flops] = _Estimate(new, now)
+        if old is not None and not old.doubted:
+            seconds = old.seconds + SMOOTHING * (seconds - old.seconds)
+            crowd = old.crowd + SMOOTHING * (crowd - old.crowd)
+        self._known[variant, flops] = _Estimate(seconds, crowd, now)
         self._known.move_to_end((variant, flops))
         while len(self._known) > TIMES_KEPT:
             self._known.popitem(last=False)
 
-    def expect(self, variant: int, flops: int, allowed_s: float = math.inf, now: float = 0.0) -> float:
-        """Seconds for a segment like this, of which `allowed_s` are left; 0 as long as nothing like it was
-        measured."""
+    def expect(
+        self,
+        variant: int,
+        flops: int,
+        allowed_s: float = math.inf,
+        now: float = 0.0,
+        crowd: float = 1.0,
+    ) -> float:
+        """Seconds for a segment like this among `crowd`, of which `allowed_s` are left; 0 as long as nothing
+        like it was measured."""
         key = (variant, flops)
         if key not in self._known:
             alike = [k for k in self._known if k[0] == variant and STRETCH * k[1] >= flops]
             if not alike:
                 return 0.0
             key = min(alike, key=lambda known: abs(known[1] - flops))
-        estimate, ratio = self._known[key], flops / key[1]
+        estimate = self._known[key]
+        ratio = flops / key[1] * min(1.0, crowd / estimate.crowd)
         if estimate.seconds * ratio > allowed_s and now - estimate.at >= DOUBT_S:
             estimate.seconds, estimate.at, estimate.doubted = estimate.seconds / 2, now, True
         return estimate.seconds * ratio
@@ -119,12 +136,15 @@ def backlog_s(waiting: Iterable[Work], lanes: int) -> float:
 
 
 def decide(
-    work: Work, now: float, running: Collection[Work], waiting: Collection[Work], options: AdmissionOptions
+    work: Work, now: float, running: Collection[Work], queue: FairQueue, options: AdmissionOptions
 ) -> Admission:
     """Decides on a segment that arrives `now`, while others run and wait. It is refused where its answer
     would be late, where its tenant has too many waiting, or under pressure where that is over its share."""
-    remaining = work.expires - now
-    expected = work.service_s + _wait_s(work, running, waiting, options.lanes)
+    remaining, waiting = work.expires - now, list(queue)
+    expected = work.service_s
+    if len(running) >= options.lanes:
+        before = sum(w.service_s for w in running) / 2 + sum(w.service_s for w in queue.ahead_of(work))
+        expected += CAUTION * before / options.lanes
     own = [other for other in waiting if other.tenant == work.tenant and other.camera != work.camera]
     if len(own) >= options.waiting_per_tenant:
         drained = sum(other.service_s for other in own) / options.lanes
@@ -147,19 +167,3 @@ def over_share(work: Work, waiting: Iterable[Work]) -> bool:
     for other in waiting:
         loads[other.tenant] += other.cost / other.share
     return loads[work.tenant] > sum(loads.values()) / len(loads)
-
-
-def _wait_s(work: Work, running: Collection[Work], waiting: Iterable[Work], lanes: int) -> float:
-    """Seconds until the segment's turn under fair queueing: its tenant's own waiting segments come first, and
-    of every other tenant as much as that tenant's share allows meanwhile, or as it has."""
-    if len(running) < lanes:
-        return 0.0
-    ahead: defaultdict[str, float] = defaultdict(float)
-    shares: dict[str, float] = {}
-    for other in waiting:
-        ahead[other.tenant] += other.service_s
-        shares[other.tenant] = other.share
-    own = ahead.pop(work.tenant, 0.0)
-    turn = own + work.service_s
-    others = sum(min(seconds, turn * shares[name] / work.share) for name, seconds in ahead.items())
-    return (sum(w.service_s for w in running) / 2 + own + others) / lanes

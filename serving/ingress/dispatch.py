@@ -36,11 +36,21 @@ class Dispatcher:
         """How it stands."""
         return ReplicaLoad(
             lanes=self._options.lanes,
-            running=len(self._running),
+            running=self.running,
             waiting=len(self._queue),
             backlog_s=backlog_s(self._queue, self._options.lanes),
             level=self.brown_out(),
         )
+
+    @property
+    def running(self) -> int:
+        """How many segments are at work."""
+        return len(self._running)
+
+    @property
+    def crowd(self) -> int:
+        """How many segments would be at work if one more came, it among them."""
+        return min(self._options.lanes, len(self._running) + 1)
 
     @property
     def idle(self) -> bool:
@@ -51,7 +61,7 @@ class Dispatcher:
     async def lane(self, work: Work) -> AsyncIterator[None]:
         """Waits for the segment's turn and holds its lane. Raises `DeadlinePassed` or `Overloaded` at once
         where it cannot be answered, and `Overtaken` where a newer one of its camera takes its place."""
-        admission = decide(work, self._clock(), self._running, list(self._queue), self._options)
+        admission = decide(work, self._clock(), self._running, self._queue, self._options)
         if not admission.admitted:
             late = admission.expected_s > work.expires - self._clock()
             problem = DeadlinePassed if late else Overloaded

@@ -53,6 +53,17 @@ class FairQueue:
         flow = self._flows.get(tenant)
         return 0 if flow is None else len(flow.waiting)
 
+    def ahead_of(self, work: Work) -> list[Work]:
+        """What would be taken before this segment if it were put now and no other came, in this order."""
+        trial = FairQueue()
+        trial._virtual, trial._ended = self._virtual, dict(self._ended)
+        trial._flows = {name: _Flow(flow.start, flow.waiting.copy()) for name, flow in self._flows.items()}
+        trial.put(work)
+        ahead: list[Work] = []
+        while (found := trial.take()) is not None and found is not work:
+            ahead.append(found)
+        return ahead
+
     def put(self, work: Work) -> Work | None:
         """Queues a segment; returns the older one of the same camera, whose place it takes."""
         flow = self._flows.get(work.tenant)

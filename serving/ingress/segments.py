@@ -171,7 +171,7 @@ class SegmentService:
             camera=request.camera,
             share=limits.share,
             cost=float(flops),
-            service_s=self._times.expect(configuration.variant, flops, allowed, now),
+            service_s=self._times.expect(configuration.variant, flops, allowed, now, self._dispatcher.crowd),
             expires=now + allowed,
         )
         queued = time.perf_counter()
@@ -182,14 +182,14 @@ class SegmentService:
                 request.at_work = True
                 level = self._dispatcher.brown_out()
                 drawn = self._auditor.draw(level)
-                started = time.perf_counter()
+                started, crowd_before = time.perf_counter(), self._dispatcher.running
                 shed = level >= BrownOut.LABEL_MAPS
                 asked: MaskMode = "none" if shed else request.masks
                 kept: MaskMode = "none" if shed else retention.label_maps
                 masks = wanted_masks(asked, kept, bool(drawn))
                 inferred = await self._infer(request, segment, masks)
-                ended = time.perf_counter()
-                self._times.observe(configuration.variant, flops, ended - started, ended)
+                ended, crowd = time.perf_counter(), (crowd_before + self._dispatcher.running) / 2
+                self._times.observe(configuration.variant, flops, ended - started, ended, crowd)
         except (DeadlinePassed, Overloaded, Overtaken, asyncio.CancelledError):
             await self._quotas.give_back(payer, amounts)
             raise

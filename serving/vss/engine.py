@@ -53,8 +53,7 @@ class SegmentationEngine:
         for start in range(0, len(frames), self.batch_frames):
             batch = torch.from_numpy(frames[start : start + self.batch_frames]).to(self._network.device)
             begun = time.perf_counter()
-            images = batch.permute(0, 3, 1, 2).to(self._network.dtype).div_(255)
-            logits = self._network(images)
+            logits = self._network(batch.permute(0, 3, 1, 2))
             if logits.is_cuda:
                 torch.cuda.synchronize()
             inferred = time.perf_counter()

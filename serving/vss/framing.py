@@ -25,19 +25,27 @@ def working_size(height: int, width: int, pixels: int | None) -> tuple[int, int]
 
 
 def framed(images: Tensor, pixels: int | None) -> Tensor:
-    """Images (N, 3, H, W) at their working size.
+    """Images (N, 3, H, W) at their working size, in the type that they have.
 
-    Whole numbers of pixels are averaged by one strided convolution with fixed weights, each colour from
-    itself: a tenth of the time of torch's pooling of three channels, and on CPUs 0.9 ms of a 1280x720 frame
-    less than the depthwise convolution that it could be, which is made for many channels.
+    On a CPU bytes are brought there in a fifth of the time of floats, half a grey level brighter at most:
+    what they say changes less by it than by computing in bfloat16 instead of float32.
     """
-    height, width = (int(side) for side in images.shape[-2:])  # plain numbers, also while torch traces
+    height, width = images.shape[-2:]
     rows, columns = working_size(height, width, pixels)
-    factor = height // rows
-    if factor > 1 and (rows * factor, columns * factor) == (height, width):
-        colours = torch.eye(3, dtype=images.dtype, device=images.device)[:, :, None, None]
-        weight = colours.expand(3, 3, factor, factor) / factor**2
-        return F.conv2d(images, weight, stride=factor)
     if (rows, columns) == (height, width):
         return images
+    factor = height // rows
+    if factor > 2 and (rows * factor, columns * factor) == (height, width):
+        return _averaged(images, factor)
     return F.interpolate(images, (rows, columns), mode="bilinear", align_corners=False)
+
+
+def _averaged(images: Tensor, factor: int) -> Tensor:
+    """Whole numbers of pixels averaged, which between more than two bilinear interpolation does not do: by a
+    strided convolution, each colour from itself, in a tenth of the time of torch's pooling of three
+    channels."""
+    whole = images.dtype == torch.uint8
+    values = images.float() if whole else images
+    colours = torch.eye(3, dtype=values.dtype, device=values.device)[:, :, None, None]
+    averages = F.conv2d(values, colours.expand(3, 3, factor, factor) / factor**2, stride=factor)
+    return averages.round_().to(torch.uint8) if whole else averages

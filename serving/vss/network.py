@@ -1,10 +1,9 @@
-"""What the platform knows of a segmentation network: images in, logits out, and nothing else."""
+"""What the platform knows of a segmentation network: pictures in, logits out, and nothing else."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 
@@ -20,16 +19,11 @@ class Network(Protocol):
         ...
 
     @property
-    def dtype(self) -> torch.dtype:
-        """The numeric type that images must have."""
-        ...
-
-    @property
     def runs_on(self) -> str:
         """Hardware and numeric type, and why, for the log."""
         ...
 
     def __call__(self, images: Tensor) -> Tensor:
-        """RGB images (N, 3, H, W) in [0, 1] to logits (N, classes, ceil(H / s), ceil(W / s)), s being the
-        network's own stride."""
+        """RGB images (N, 3, H, W), uint8, to logits (N, classes, ceil(H / s), ceil(W / s)), s being the
+        network's own stride. Images that are channels-last, as decoders give them, need not be copied."""
         ...

@@ -28,7 +28,6 @@ class OnnxNetwork:
     """
 
     device = "cpu"
-    dtype = torch.float32
 
     def __init__(self, path: Path, classes: int, threads: int = 1) -> None:
         self.classes = classes
@@ -47,8 +46,9 @@ class OnnxNetwork:
         return min(self._strides)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Float32 images (N, 3, H, W) to float32 logits (N, classes, ceil(H / stride), ceil(W / stride))."""
-        return torch.from_numpy(self._run(images.contiguous().numpy()))
+        """Images (N, 3, H, W), uint8, to float32 logits (N, classes, ceil(H / stride), ceil(W / stride))."""
+        pictures = images.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+        return torch.from_numpy(self._run(pictures.numpy()))
 
     def _run(self, images: Array) -> Array:
         batches = np.split(images, len(images)) if self._one_by_one else [images]

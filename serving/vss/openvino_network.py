@@ -33,11 +33,11 @@ class OpenVinoNetwork:
     """A PSPNet as the engine runs it. Takes the network over: it is folded in place. Not thread-safe."""
 
     device = "cpu"
-    dtype = torch.float32  # of images and logits, whatever it computes in
 
     def __init__(self, network: PSPNet, hardware: Hardware, threads: int, certainty: float = 0.0) -> None:
         self.classes = network.architecture.classes
         self.runs_on = f"OpenVINO with {threads} threads on {hardware.reason}"
+        self._pixels = network.architecture.pixels
         self._network = _Served(fold_batch_norms(network).requires_grad_(False), certainty)
         self._options = {
             "INFERENCE_PRECISION_HINT": "bf16" if hardware.dtype == torch.bfloat16 else "f32",
@@ -49,8 +49,8 @@ class OpenVinoNetwork:
         self._compiled: OrderedDict[Shape, tuple[openvino.InferRequest, Shape]] = OrderedDict()
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Float32 images (N, 3, H, W) to float32 logits; channels-last images are not copied."""
-        frames = images.permute(0, 2, 3, 1).contiguous().numpy()
+        """Images (N, 3, H, W), uint8, to float32 logits, whatever it computes in."""
+        frames = framed(images, self._pixels).permute(0, 2, 3, 1).contiguous().numpy()
         request, shape = self._compiled_for(frames.shape)
         logits = torch.empty(shape)
         request.set_input_tensor(openvino.Tensor(frames, shared_memory=True))
@@ -70,19 +70,19 @@ class OpenVinoNetwork:
 
 
 class _Served(nn.Module):
-    """Frames of any size in, logits out."""
+    """Images of the working size in, logits out."""
 
     def __init__(self, network: PSPNet, certainty: float) -> None:
         super().__init__()
         self.network, self.certainty = network, certainty
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.network(framed(images, self.network.architecture.pixels))
+        logits: Tensor = self.network(images)
         return without_doubtful(logits, self.certainty)
 
 
 def _converted(network: _Served, shape: Shape) -> openvino.Model:
-    """The network for frames (N, H, W, 3) of this shape.
+    """The network for frames (N, H, W, 3) of this shape, as bytes.
 
     Not by `openvino.convert_model`, which reports its use to Intel unless the user has forbidden it.
     """
@@ -94,6 +94,7 @@ def _converted(network: _Served, shape: Shape) -> openvino.Model:
     model = frontend.convert(frontend.load(decoder))
     model.reshape([frames, colours, height, width])
     steps = PrePostProcessor(model)
-    steps.input().tensor().set_layout(openvino.Layout("NHWC"))
+    steps.input().tensor().set_layout(openvino.Layout("NHWC")).set_element_type(openvino.Type.u8)
+    steps.input().preprocess().convert_element_type(openvino.Type.f32).scale(255.0)
     steps.input().model().set_layout(openvino.Layout("NCHW"))
     return steps.build()

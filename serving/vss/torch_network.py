@@ -18,11 +18,12 @@ class TorchNetwork:
     def __init__(self, network: PSPNet, hardware: Hardware, certainty: float = 0.0) -> None:
         self.classes, self._pixels = network.architecture.classes, network.architecture.pixels
         self._certainty = certainty
-        self.device, self.dtype = hardware.device, hardware.dtype
+        self.device, self._dtype = hardware.device, hardware.dtype
         self.runs_on = f"PyTorch on {hardware.reason}"
         folded = fold_batch_norms(network).to(hardware.device, hardware.dtype)
         self._network = folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def __call__(self, images: Tensor) -> Tensor:
-        logits: Tensor = self._network(framed(images, self._pixels))
+        pictures = images.to(self._dtype).div_(255)
+        logits: Tensor = self._network(framed(pictures, self._pixels))
         return without_doubtful(logits, self._certainty)

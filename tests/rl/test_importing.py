@@ -60,7 +60,7 @@ def test_the_guides_example_does_what_it_says(tmp_path: Path, monkeypatch: pytes
     bundle = Bundle.load(tmp_path / "street")
     assert bundle.id in out
     assert len(bundle.ladder) == 36
-    frame = torch.zeros(1, 3, bundle.manifest.frame[1], bundle.manifest.frame[0])
+    frame = torch.zeros(1, 3, bundle.manifest.frame[1], bundle.manifest.frame[0], dtype=torch.uint8)
     for number, entry in enumerate(bundle.manifest.variants):
         assert load_variant(bundle, number)(frame).shape == (1, 3, 180, 320)
         width = (32, 8)[number]

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from serving.ingress.admission import AdmissionOptions, BrownOut
+from serving.ingress.admission import CAUTION, AdmissionOptions, BrownOut
 from serving.ingress.dispatch import Dispatcher
 from serving.ingress.fairness import Work
 from serving.problems import DeadlinePassed, Overloaded, Overtaken
@@ -96,7 +96,7 @@ async def test_what_cannot_be_answered_in_time_is_refused_at_once() -> None:
     with pytest.raises(DeadlinePassed) as refusal:
         await lanes.hold(work("late", within_s=3, service_s=1))
     assert time.perf_counter() - started < 0.05
-    assert refusal.value.retry_after_s == pytest.approx(0.5, abs=0.01)
+    assert refusal.value.retry_after_s == pytest.approx(1 + CAUTION * 2.5 - 3, abs=0.01)
 
 
 async def test_whose_turn_does_not_come_in_time_is_told_when_the_deadline_passes() -> None:

@@ -48,6 +48,26 @@ def test_work_is_divided_by_share_whatever_segments_cost(
     assert abs(given["a"] - given["b"]) <= costs[0] / shares[0] + costs[1] / shares[1] + 1e-9
 
 
+@given(
+    steps=st.lists(st.tuples(st.sampled_from(["a", "b", "c", ""]), st.floats(0.1, 9)), max_size=40),
+    tenant=st.sampled_from("abc"),
+)
+def test_who_would_come_before_is_told_as_it_then_happens(
+    steps: list[tuple[str, float]], tenant: str
+) -> None:
+    queue = FairQueue()
+    for number, (name, cost) in enumerate(steps):
+        if name:
+            queue.put(work(name, f"{name}{number}", cost, {"a": 1.0, "b": 2.0, "c": 0.5}[name]))
+        else:
+            queue.take()
+    mine = work(tenant, "mine", share={"a": 1.0, "b": 2.0, "c": 0.5}[tenant])
+    told, waiting = queue.ahead_of(mine), len(queue)
+    assert len(queue) == waiting == len(list(queue))
+    queue.put(mine)
+    assert taken(queue, len(told) + 1) == [*told, mine]
+
+
 def test_a_flood_leaves_the_others_their_turn() -> None:
     queue = FairQueue()
     fill(queue, "flood", 500)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clients.codec import scaled_size
@@ -40,7 +40,28 @@ def test_without_a_working_size_frames_stay_as_they_are() -> None:
 def test_whole_pixels_are_averaged() -> None:
     images = torch.rand(2, 3, 720, 1280)
     torch.testing.assert_close(framed(images, LITE), F.avg_pool2d(images, 2))
+    large = torch.rand(1, 3, 1080, 1920)
+    torch.testing.assert_close(framed(large, LITE), F.avg_pool2d(large, 3))
     assert framed(images[..., :360, :640], LITE).shape == (2, 3, 360, 640)
+
+
+@given(
+    size=st.sampled_from([(720, 1280), (1080, 1920), (540, 960), (480, 854), (270, 480), (90, 160)]),
+    seed=st.integers(0, 9),
+    channels_last=st.booleans(),
+)
+@settings(max_examples=12, deadline=None)
+def test_bytes_come_out_as_floats_do_to_one_grey_level(
+    size: tuple[int, int], seed: int, channels_last: bool
+) -> None:
+    pictures = torch.randint(
+        256, (1, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
+    )
+    if channels_last:
+        pictures = pictures.to(memory_format=torch.channels_last)
+    found = framed(pictures, LITE)
+    assert found.dtype == torch.uint8
+    assert float((found.float() - framed(pictures.float(), LITE)).abs().max()) <= 1.01
 
 
 @pytest.mark.parametrize("size", [(540, 960), (360, 640), (180, 320), (333, 77)])

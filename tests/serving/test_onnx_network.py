@@ -49,8 +49,9 @@ def test_any_batch_of_any_size_gives_what_the_model_computes(
 ) -> None:
     network = networks[stride, batch]
     assert network.stride == stride
-    images = torch.rand(frames, height, width, 3).permute(0, 3, 1, 2)  # in memory as the engine has them
-    expected = F.conv2d(images, torch.from_numpy(weights(len(CLASSES))), stride=stride, padding=1)
+    pictures = torch.randint(256, (frames, height, width, 3), dtype=torch.uint8)
+    images = pictures.permute(0, 3, 1, 2)  # in memory as the engine has them
+    expected = F.conv2d(images / 255, torch.from_numpy(weights(len(CLASSES))), stride=stride, padding=1)
     logits = network(images)
     assert logits.shape == (frames, len(CLASSES), -(-height // stride), -(-width // stride))
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)

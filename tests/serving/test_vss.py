@@ -96,18 +96,19 @@ def test_openvino_computes_what_torch_computes(
     in_both_runtimes: tuple[PSPNet, OpenVinoNetwork], height: int, width: int, frames: int
 ) -> None:
     torch_network, openvino_network = in_both_runtimes
-    images = torch.rand(frames, 3, height, width).to(memory_format=torch.channels_last)
+    pictures = torch.randint(256, (frames, 3, height, width), dtype=torch.uint8)
+    images = pictures.to(memory_format=torch.channels_last)
     with torch.no_grad():
-        expected = torch_network(framed(images, 4096))
+        expected = torch_network(framed(images, 4096) / 255)
     torch.testing.assert_close(openvino_network(images), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_openvino_keeps_few_shapes_and_answers_for_all() -> None:
     ready = OpenVinoNetwork(network(), REFERENCE, 1)
     for side in range(16, 16 + 2 * KEPT_SHAPES + 4, 2):
-        assert ready(torch.zeros(1, 3, side, 32)).shape[-2:] == (-(-side // 16), 2)
+        assert ready(torch.zeros(1, 3, side, 32, dtype=torch.uint8)).shape[-2:] == (-(-side // 16), 2)
     assert len(ready._compiled) == KEPT_SHAPES
-    assert ready(torch.zeros(1, 3, 16, 32)).shape[-2:] == (1, 2)
+    assert ready(torch.zeros(1, 3, 16, 32, dtype=torch.uint8)).shape[-2:] == (1, 2)
 
 
 def test_every_convolution_reads_and_writes_as_many_channels_as_its_groups_hold() -> None:

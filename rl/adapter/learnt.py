@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from rl.adapter.end_to_end import EncodingActor
 from rl.adapter.fleet import Cameras, Rows
 from rl.adapter.network import ActorNetwork, PartsNetwork
 from rl.adapter.policies import estimated, search
@@ -22,7 +23,7 @@ class Adapter:
     """The actor's likeliest configuration (paper, 3.4.3)."""
 
     replay: Replay
-    actor: ActorNetwork
+    actor: ActorNetwork | EncodingActor
 
     @torch.inference_mode()
     def choose(self, cameras: Cameras) -> Rows:

@@ -12,6 +12,7 @@ import numpy as np
 
 from configs.bundle import Bundle
 from rl.adapter.curves import Curve, CurveSample, keeping
+from rl.adapter.end_to_end import EncodingActor, Joint
 from rl.adapter.learning import Learner, Progress, make_actor, untold
 from rl.adapter.learnt import Adapter, FirstFrame, Supervised
 from rl.adapter.network import ActorNetwork
@@ -101,10 +102,17 @@ def learnt_actor(
     pairs: Sequence[Pair],
     out: Path,
     progress: Progress = untold,
+    joint: Joint | None = None,
 ) -> tuple[ActorNetwork, float]:
     """The best of the recipe's seeds, with its margin: what spends least on the drives to check on (or,
     without any, to learn from) among those that fail rarely enough there, else what fails least. Without
-    drives to check on the margin is the recipe's. PPO keeps checkpoints in `out`."""
+    drives to check on the margin is the recipe's. PPO keeps checkpoints in `out`, and teaches the encoder of
+    `joint` where the recipe says so. Raises `ValueError` where that is missing."""
+    if recipe.ppo.end_to_end and (joint is None or recipe.seeds > 1):
+        raise ValueError(
+            f"{recipe.name} trains the encoder too: give penance-train adapter an --encoder and one seed, "
+            "and penance-evaluate adapter what comes out (--policy RUN --encoder RUN --folds 0)"
+        )
     best: tuple[tuple[float, float], ActorNetwork, float] | None = None
     for seed in range(recipe.seed, recipe.seed + recipe.seeds):
         own = recipe.model_copy(update={"seed": seed})
@@ -116,8 +124,11 @@ def learnt_actor(
         if own.ppo.steps:
             from rl.adapter.ppo import improve  # RLlib takes seconds to import
 
-            judge = partial(_figures_on, seen, pairs)
-            actor = improve(actor, learn, own, out / f"seed{seed}", progress, judge)
+            joined = joint if own.ppo.end_to_end else None
+            judge = partial(_figures_on, seen if joined is None else joined.pointing(seen), pairs)
+            actor = improve(actor, learn, own, out / f"seed{seed}", progress, judge, joined)
+            if joined is not None:  # what follows judges by the embeddings that the encoder gives now
+                learn, seen = (joined.embedded(part) for part in (learn, seen))
         policy = Adapter(seen, actor.eval())
         margin = recipe.margin if check is None else calibrated_margin(policy, check, pairs)
         results = Results.of(seen, play(seen, Cautious(policy, margin), pairs), pairs)
@@ -129,7 +140,9 @@ def learnt_actor(
     return best[1], best[2]
 
 
-def _figures_on(replay: Replay, pairs: Sequence[Pair], actor: ActorNetwork) -> dict[str, float]:
+def _figures_on(
+    replay: Replay, pairs: Sequence[Pair], actor: ActorNetwork | EncodingActor
+) -> dict[str, float]:
     """What an actor comes to where it does not sample."""
     training = actor.training
     results = Results.of(replay, play(replay, Adapter(replay, actor.eval()), pairs), pairs)

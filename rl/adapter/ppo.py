@@ -6,6 +6,7 @@ names.
 
 from __future__ import annotations
 
+import copy
 import logging
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import ray
 import torch
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.ppo import PPOConfig
@@ -21,10 +23,12 @@ from ray.rllib.core.rl_module.apis import ValueFunctionAPI
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from ray.rllib.env.env_context import EnvContext
+from ray.tune.registry import register_env
 from torch import Tensor
 
 from clients.state import StateLayout
 from configs.ladder import Ladder
+from rl.adapter.end_to_end import EncodingActor, Joint
 from rl.adapter.environment import AVERAGES, PenanceEnv, PenanceVectorEnv
 from rl.adapter.learning import Progress, untold
 from rl.adapter.long_lived import LongLived
@@ -33,23 +37,29 @@ from rl.adapter.recipe import AdapterRecipe
 from rl.adapter.replay import Replay
 
 ENVIRONMENT = "Penance-v0"
-Judge = Callable[[ActorNetwork], dict[str, float]]
+Judge = Callable[[ActorNetwork | EncodingActor], dict[str, float]]
 CHECKPOINT, START = "checkpoint", "start.pt"
 CHECKPOINT_EVERY = 20  # iterations
 
 
 class AdapterModule(TorchRLModule, ValueFunctionAPI):
-    """Actor and critic of the same shape, sharing nothing; the critic also sees the averages."""
+    """Actor and critic of the same shape, sharing nothing; the critic also sees the averages. Where an
+    encoder learns too, both see its embeddings, and the actor's loss alone moves it."""
 
     def setup(self) -> None:
         given = cast(dict[str, Any], self.model_config)
         ladder = Ladder.model_validate(given["ladder"])
         layout = StateLayout(ladder.configurations, given["embedding"], given["features"], given["seconds"])
         architecture = AdapterArchitecture.model_validate(given["architecture"])
-        self.actor = ActorNetwork(layout, architecture, len(ladder))
+        actor = ActorNetwork(layout, architecture, len(ladder))
         self.critic = PartsNetwork(layout, architecture, 1, extra=AVERAGES)
         start = torch.load(given["start"], weights_only=True)
-        self.actor.load_state_dict(start)
+        actor.load_state_dict(start)
+        self.actor: ActorNetwork | EncodingActor = actor
+        if given["joint"] is not None:
+            joint: Joint = ray.get(given["joint"])
+            begins = layout.slices["embedding"].start
+            self.actor = EncodingActor(actor, copy.deepcopy(joint.encoder), joint.shown, begins)
         self.critic.get_buffer("mean")[: layout.width] = start["body.mean"]
         self.critic.get_buffer("deviation")[: layout.width] = start["body.deviation"]
 
@@ -57,7 +67,11 @@ class AdapterModule(TorchRLModule, ValueFunctionAPI):
         return {Columns.ACTION_DIST_INPUTS: self.actor(batch[Columns.OBS])}
 
     def compute_values(self, batch: dict[str, Any], embeddings: Any = None) -> Tensor:
-        values: Tensor = self.critic(batch[Columns.OBS])[:, 0]
+        states = batch[Columns.OBS]
+        if isinstance(self.actor, EncodingActor):
+            with torch.no_grad():
+                states = self.actor.encoded(states)
+        values: Tensor = self.critic(states)[:, 0]
         return values
 
 
@@ -68,19 +82,26 @@ def improve(
     out: Path,
     progress: Progress = untold,
     judge: Judge = lambda actor: {},
+    joint: Joint | None = None,
 ) -> ActorNetwork:
-    """The actor after PPO. Goes on from the checkpoint in `out` where there is one. `judge` gives figures to
-    draw of the policy at each checkpoint."""
+    """The actor after PPO, and in `joint` the encoder that learnt with it. Goes on from the checkpoint in
+    `out` where there is one. `judge` gives figures to draw of the policy at each checkpoint; with an encoder
+    it is given one that takes states with pointers."""
     out.mkdir(parents=True, exist_ok=True)
     torch.save(actor.state_dict(), out / START)
     with _ray():
-        algorithm = _config(replay, recipe, out / START).build_algo()
+        algorithm = _config(replay, recipe, out / START, joint).build_algo()
         try:
             if (out / CHECKPOINT).exists():
                 algorithm.restore_from_path(str((out / CHECKPOINT).resolve()))  # type: ignore[no-untyped-call]
             _train(algorithm, recipe, out, progress, judge)
             trained = cast(AdapterModule, algorithm.get_module())
-            actor.load_state_dict(trained.actor.state_dict())
+            if isinstance(trained.actor, EncodingActor):
+                assert joint is not None
+                joint.encoder.load_state_dict(trained.actor.encoder.state_dict())
+                actor.load_state_dict(trained.actor.actor.state_dict())
+            else:
+                actor.load_state_dict(trained.actor.state_dict())
         finally:
             algorithm.stop()  # type: ignore[no-untyped-call]
     return actor.eval()
@@ -110,12 +131,11 @@ def _save(algorithm: Algorithm, out: Path) -> None:
     partial.replace(out / CHECKPOINT)
 
 
-def _config(replay: Replay, recipe: AdapterRecipe, start: Path) -> PPOConfig:
-    import ray
-    from ray.tune.registry import register_env
-
+def _config(replay: Replay, recipe: AdapterRecipe, start: Path, joint: Joint | None) -> PPOConfig:
     run = start.parent.resolve().as_posix()
-    reference = ray.put(replay)  # workers map its arrays, whichever machine they are on
+    reference = ray.put(
+        replay if joint is None else joint.pointing(replay)
+    )  # workers map its arrays, whichever machine they are on
 
     def make(context: EnvContext) -> PenanceEnv | PenanceVectorEnv:
         held: Replay = ray.get(reference)
@@ -138,6 +158,7 @@ def _config(replay: Replay, recipe: AdapterRecipe, start: Path) -> PPOConfig:
             "seconds": replay.seconds,
             "architecture": recipe.architecture.model_dump(mode="json"),
             "start": str(start.resolve()),
+            "joint": None if joint is None else ray.put(joint),
         },
     )
     config: PPOConfig = (
@@ -171,8 +192,6 @@ def _config(replay: Replay, recipe: AdapterRecipe, start: Path) -> PPOConfig:
 @contextmanager
 def _ray() -> Iterator[None]:
     """Joins the cluster that RAY_ADDRESS names, or starts one here."""
-    import ray
-
     started = not ray.is_initialized()
     if started:
         ray.init(logging_level=logging.WARNING, log_to_driver=False, include_dashboard=False)

@@ -49,6 +49,9 @@ class Ppo(Recipe):
         lt=1,
         description="in place of Eq. (7): minus cost and a price on failures that aims at this rate",
     )
+    end_to_end: bool = Field(
+        default=False, description="the performance encoder learns on, through the reward, as in the paper"
+    )
     gamma: float = Field(default=0.9, ge=0, lt=1)
     gae: float = Field(
         default=1.0, ge=0, le=1, description="lambda of generalised advantages; 1: plain returns"

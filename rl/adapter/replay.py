@@ -44,7 +44,7 @@ class Replay:
     last_frame: Floats  # ... of the last one: what an audit finds out
     estimated: Floats  # (segments, settings) bytes, as the camera estimates them
     features: NDArray[np.float32]  # (segments, features) x; no column without an estimator
-    embeddings: NDArray[np.float16]  # (segments, configurations, embedding); no column without an encoder
+    embeddings: NDArray[np.floating]  # (segments, configurations, embedding); no column without an encoder
     predicted: NDArray[np.float16]  # (segments, configurations) mIoU, as the accuracy head says; or no column
     advantage: NDArray[np.float64]  # (configurations,) of familiar drives (`rl.adapter.familiarity`)
     familiar: NDArray[np.bool_]  # (segments,) of drives that the family was trained on
@@ -108,7 +108,7 @@ class Replay:
         miou = np.clip(self.known.miou - self.familiar[:, None] * self.advantage, 0.0, 1.0)
         return replace(self, known=replace(self.known, miou=miou))
 
-    def with_embeddings(self, embeddings: NDArray[np.float16]) -> Replay:
+    def with_embeddings(self, embeddings: NDArray[np.floating]) -> Replay:
         return replace(self, embeddings=embeddings)
 
 

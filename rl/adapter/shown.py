@@ -46,7 +46,7 @@ class Shown:
                     "of the profile, or a recipe with convolutions: false"
                 )
             return cls(classes, None, recorded.expectations)
-        softmaxes = Softmaxes.of(recorded.folder, bundle, sorted(set(recorded.replay.clips)))
+        softmaxes = Softmaxes(recorded.folder, bundle.family, sorted(set(recorded.replay.clips)))
         if not recipe.expectations:
             return cls(classes, softmaxes)
         found = expectations_of(softmaxes, recorded.replay, cache / "expectations" / bundle.family, console)

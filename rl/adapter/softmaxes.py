@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow as pa
 import torch
 from torch import Tensor
 
-from configs.bundle import Bundle
 from configs.timing import TIMINGS
 from rl.profiles.logits import restored
 from rl.profiles.store import read_origin, read_row
@@ -21,17 +19,17 @@ from serving.performance.network import encoder_input
 
 
 class Softmaxes:
-    """Of one family's segments in a profile; rows are those of a `Replay` of the same clips."""
+    """Of one family's segments in a profile; rows are those of a `Replay` of the same clips. Pickled, it is
+    where they lie. Raises `ProfileError`."""
 
-    def __init__(self, tables: Sequence[pa.Table]) -> None:
-        self._tables = tuple(tables)
-
-    @classmethod
-    def of(cls, profile: Path, bundle: Bundle, clips: Sequence[str]) -> Softmaxes:
-        """Raises `ProfileError`."""
-        found, wanted = outcome_files(profile, str(TIMINGS[0]), bundle.family), set(clips)
+    def __init__(self, profile: Path, family: str, clips: Sequence[str]) -> None:
+        self._source = profile, family, tuple(clips)
+        found, wanted = outcome_files(profile, str(TIMINGS[0]), family), set(clips)
         origin = read_origin(found[0], OutcomesOrigin)
-        return cls([read_row(path, origin) for path in found if path.parent.name in wanted])
+        self._tables = tuple(read_row(path, origin) for path in found if path.parent.name in wanted)
+
+    def __reduce__(self) -> tuple[type[Softmaxes], tuple[Path, str, tuple[str, ...]]]:
+        return Softmaxes, self._source
 
     def __len__(self) -> int:
         return len(self._tables)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -26,6 +27,7 @@ from rl.adapter.encoder import (
     train_encoder,
 )
 from rl.adapter.encoder_recipe import EncoderRecipe
+from rl.adapter.end_to_end import Joint
 from rl.adapter.evaluation import PAIRS, unfamiliar_groups
 from rl.adapter.familiarity import advantages
 from rl.adapter.learning import Progress
@@ -50,6 +52,7 @@ from rl.adapter.shown import Shown, expectations_of
 from rl.adapter.softmaxes import Softmaxes
 from rl.profiles.index import ClipIndex, Split
 from rl.profiles.progress import segment_progress
+from serving.performance.network import PerformanceEncoder, load_encoder
 
 ENCODER, HEAD, FIGURES = "encoder.safetensors", "accuracy-head.safetensors", "figures.json"
 DRAW_EVERY = 20  # steps
@@ -63,16 +66,29 @@ def train_adapter(
     out: Path,
     console: Console,
 ) -> TrainedPolicy:
-    """Learns from train and val and writes the policy, with the recipe's margin, to `out`. PPO goes on from a
-    checkpoint that is there. Raises `ProfileError` and `ValueError`."""
+    """Learns from train and val and writes the policy, with the recipe's margin, to `out`; where the encoder
+    learns too, also that, as `train_encoders` does. PPO goes on from a checkpoint that is there. Raises
+    `ProfileError` and `ValueError`."""
     replay, index = recorded.replay, recorded.known_index
+    joint = None
+    if recipe.ppo.end_to_end and encoder is not None:
+        learning = load_encoder(encoder / ENCODER, len(bundle.manifest.classes))
+        form = EncoderRecipe(
+            convolutions=learning.convolutions is not None, expectations=learning.expected is not None
+        )
+        joint = Joint.of(learning, Shown.of(recorded, bundle, form, out, console), replay)
     if encoder is not None:
         replay = with_embeddings_of(replay, encoder, bundle.family)
     learn = replay.of_drives(_drives(index, "train") | _drives(index, "val")).to_learn_from()
     if recipe.extra_encode:
         learn = learn.with_extra_encode()
     with adapter_progress(console, recipe, out) as progress:
-        actor, margin = learnt_actor(learn, None, recipe, PAIRS, out, progress)
+        actor, margin = learnt_actor(learn, None, recipe, PAIRS, out, progress, joint)
+    if joint is not None and encoder is not None:
+        shutil.copyfile(encoder / ADVANTAGE, out / ADVANTAGE)
+        check, judged = (np.isin(replay.drives, sorted(_drives(index, split))) for split in ("val", "test"))
+        _write_encoder(joint.encoder, joint.shown, replay, check, judged, form, bundle.family, out, console)
+        encoder = out
     about = TrainedPolicy(
         recipe=recipe.name,
         family=bundle.family,
@@ -139,7 +155,7 @@ def train_encoders(
 def digest_profile(profile: Path, index: ClipIndex, bundle: Bundle, out: Path, console: Console) -> int:
     """Writes the digest of a profile to `out`; gives the number of segments. Raises `ProfileError`."""
     replay = load_replay(profile, index, bundle)
-    softmaxes = Softmaxes.of(profile, bundle, sorted(set(replay.clips)))
+    softmaxes = Softmaxes(profile, bundle.family, sorted(set(replay.clips)))
     with TemporaryDirectory() as cache:
         expected = expectations_of(softmaxes, replay, Path(cache), console)
     write_digest(out, replay, index, bundle, expected)
@@ -161,16 +177,31 @@ def _train_encoder(
     of_check, of_judged = (np.isin(replay.drives, sorted(drives)) for drives in (check, judged))
     learn = np.flatnonzero(~of_judged)
     replay = _with_advantage(replay, shown.expectations, learn, out)
-    true, replay = replay, replay.to_learn_from()
     with segment_progress(console, "steps") as bar:
         training = bar.add_task("performance encoder", total=recipe.steps)
         encoder = train_encoder(
             shown,
-            replay,
+            replay.to_learn_from(),
             learn,
             recipe,
             lambda step, loss: bar.update(training, completed=step + 1, description=f"loss {loss:.4f}"),
         )
+    return _write_encoder(encoder, shown, replay, of_check, of_judged, recipe, family, out, console)
+
+
+def _write_encoder(
+    encoder: PerformanceEncoder,
+    shown: Shown,
+    true: Replay,
+    of_check: NDArray[np.bool_],
+    of_judged: NDArray[np.bool_],
+    recipe: EncoderRecipe,
+    family: str,
+    out: Path,
+    console: Console,
+) -> AccuracyErrors:
+    """A trained encoder with the embeddings of all segments, an accuracy head on them, and its figures."""
+    replay = true.to_learn_from()
     with segment_progress(console) as bar:
         embedding = bar.add_task("embeddings", total=len(replay))
         found = embed_all(
@@ -190,7 +221,7 @@ def _train_encoder(
     save_file(head.state_dict(), out / HEAD)
     predicted, _ = predict_accuracies(head, replay, np.arange(len(replay)))
     np.save(out / PREDICTED, predicted[..., 1].astype(np.float16))
-    errors = accuracy_errors(head, true, shown, learn, np.flatnonzero(of_judged))
+    errors = accuracy_errors(head, true, shown, np.flatnonzero(~of_judged), np.flatnonzero(of_judged))
     (out / FIGURES).write_text(json.dumps(asdict(errors), indent=1) + "\n", encoding="utf-8")
     return errors
 

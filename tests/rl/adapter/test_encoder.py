@@ -3,6 +3,7 @@ learns."""
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ def few(bare_replay: Replay) -> Replay:
 
 @pytest.fixture(scope="module")
 def softmaxes(profile: Path, family: Bundle, bare_replay: Replay) -> Softmaxes:
-    return Softmaxes.of(profile, family, sorted(set(bare_replay.clips)))
+    return Softmaxes(profile, family.family, sorted(set(bare_replay.clips)))
 
 
 def expected(softmaxes: Softmaxes, replay: Replay) -> NDArray[np.float16]:
@@ -52,6 +53,12 @@ def test_an_encoder_sees_the_softmax_of_a_row_and_a_configuration(softmaxes: Sof
     assert seen.shape == (2, CLASSES, *INPUT_SIZE)
     torch.testing.assert_close(seen.sum(1), torch.ones(2, *INPUT_SIZE))
     assert softmaxes.confidence(0, 0) > softmaxes.confidence(0, 89)
+
+
+def test_another_process_maps_the_same_file_again(softmaxes: Softmaxes) -> None:
+    pickled = pickle.dumps(softmaxes)
+    assert len(pickled) < 10_000
+    torch.testing.assert_close(pickle.loads(pickled).batch([1], [7]), softmaxes.batch([1], [7]))
 
 
 @pytest.mark.parametrize("convolutions", [True, False])
@@ -69,8 +76,7 @@ def test_embeddings_are_mapped_back_to_the_segments_that_they_are_of(
     softmaxes: Softmaxes, few: Replay, family: Bundle, tmp_path: Path
 ) -> None:
     encoder = make_encoder(CLASSES)
-    some = Softmaxes(softmaxes._tables[:3])
-    embed_all(encoder, Shown(CLASSES, some), 3, 2, tmp_path / EMBEDDINGS)
+    embed_all(encoder, Shown(CLASSES, softmaxes), 3, 2, tmp_path / EMBEDDINGS)
     write_rows(tmp_path, few, family.family)
     np.save(tmp_path / PREDICTED, few.known.miou.astype(np.float16))
     np.save(tmp_path / ADVANTAGE, np.full(len(few.ladder), 0.05))

@@ -7,6 +7,7 @@ its own, and stops everything it started, also when starting fails.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -149,6 +150,14 @@ class RunningApplication:
                 process.wait()
         EmbeddedServer(self.state_directory).stop()
         self._process = None
+
+
+def image_flags() -> dict[str, str]:
+    """Ray Serve's flags as the image sets them: benchmarks and chaos measure what runs in production. They
+    open HAProxy's ports, of which one machine has one set, so nothing else does."""
+    text = Path(__file__).parents[1].joinpath("Dockerfile").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^ENV (RAY_SERVE_ENABLE_HA_PROXY=(?:.*\\\n)*.*)$", text, re.MULTILINE)
+    return dict(pair.split("=", 1) for pair in block.replace("\\\n", " ").split())
 
 
 def free_port() -> int:

@@ -27,7 +27,7 @@ from clients.protocol import SegmentFormat
 from configs.bundle import Bundle, BundleError
 from configs.ladder import Configuration
 from configs.settings import Settings
-from load_tests.application import ApplicationError, RunningApplication
+from load_tests.application import ApplicationError, RunningApplication, image_flags
 from load_tests.benchmarks.figures import OverloadReport, Repeat, Stage, TrafficFigures, print_report
 from load_tests.benchmarks.memory import resident_bytes
 from load_tests.benchmarks.traffic import Fleet, VirtualCamera, closed_loop, open_loop
@@ -211,7 +211,8 @@ def overload(
     ] = 0.95,
     json: Annotated[Path | None, typer.Option(dir_okay=False, help="file of all figures")] = None,
 ) -> None:
-    """Goodput, refusals and memory past saturation, and two tenants of whom one sends ten times its share."""
+    """Goodput, refusals and memory past saturation, and two tenants of whom one sends ten times its share,
+    with the image's flags of Ray Serve."""
     console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
     try:
         bundle = Bundle.load(Settings().bundle)
@@ -227,7 +228,7 @@ def overload(
             footage.bodies(rung)
     state = Path(tempfile.mkdtemp(prefix="penance-load-"))
     try:
-        with RunningApplication(state, bundle.directory) as application:
+        with RunningApplication(state, bundle.directory, environment=image_flags()) as application:
             found = asyncio.run(measure(application, bundle, footage, plan, deadline, repeats, console))
     except ApplicationError as error:
         console.print(f"overload: {error}", style="red")

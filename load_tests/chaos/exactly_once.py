@@ -27,7 +27,7 @@ from rich.progress import Progress
 from clients.administration import LimitsPatch
 from configs.bundle import Bundle
 from configs.settings import Settings
-from load_tests.application import RunningApplication
+from load_tests.application import RunningApplication, image_flags
 from load_tests.chaos.journal import FORM, Journal, usage_differences
 from load_tests.footage import Footage
 from load_tests.plain_camera import register_plain
@@ -143,7 +143,10 @@ def exactly_once(
     state = Path(tempfile.mkdtemp(prefix="penance-chaos-"))
     started = time.monotonic()
     try:
-        with RunningApplication(state, bundle.directory) as application, Progress(console=console) as bar:
+        with (
+            RunningApplication(state, bundle.directory, environment=image_flags()) as application,
+            Progress(console=console) as bar,
+        ):
             task = bar.add_task("segments", total=segments)
             report = send_through_kills(
                 application,

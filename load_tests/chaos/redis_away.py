@@ -28,7 +28,7 @@ from rich.console import Console
 
 from configs.bundle import Bundle
 from configs.settings import Settings
-from load_tests.application import RunningApplication
+from load_tests.application import RunningApplication, image_flags
 from load_tests.chaos.exactly_once import CHEAP
 from load_tests.chaos.journal import FORM, Journal, usage_differences
 from load_tests.footage import Footage
@@ -192,7 +192,7 @@ def redis_away(
     try:
         with (
             RunningApplication(
-                folder / "app", bundle.directory, environment={"REDIS_URL": server.url}
+                folder / "app", bundle.directory, environment={**image_flags(), "REDIS_URL": server.url}
             ) as application,
             console.status(f"{cameras} cameras send {segments} segments each ..."),
         ):

@@ -47,6 +47,12 @@ def test_both_readings_of_xi_differ_in_nothing_else() -> None:
     assert differing(violations, literal) == {"name", "xi"}
 
 
+@pytest.mark.parametrize("name", ["end-to-end", "ablation/gamma-0"])
+def test_variants_of_ppo_learn_before_it_as_the_fine_tuned_one_does(name: str) -> None:
+    tuned = load_adapter_recipe(FOLDER / "fine-tuned.yaml")
+    assert differing(tuned, load_adapter_recipe(FOLDER / f"{name}.yaml")) == {"name", "ppo"}
+
+
 def differing(first: AdapterRecipe, second: AdapterRecipe) -> set[str]:
     """Fields but the margin, which each finds for itself."""
     fields = set(AdapterRecipe.model_fields) - {"margin"}

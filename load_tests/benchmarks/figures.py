@@ -104,11 +104,11 @@ class OverloadReport(BaseModel):
             for repeat in self.repeats
         ]
 
-    def rise(self, stage: int, equal: int) -> list[float]:
-        """The behaving tenant's p95 in a stage over that beside an equal one, by repeat."""
+    def rise(self, stage: int, saturated: int) -> list[float]:
+        """The behaving tenant's p95 in a stage over that on a machine which is just full, by repeat."""
         found = []
         for repeat in self.repeats:
-            here, there = (repeat.sharing[i].tenants["behaving"].answers_ms for i in (stage, equal))
+            here, there = (repeat.sharing[i].tenants["behaving"].answers_ms for i in (stage, saturated))
             if here is not None and there is not None:
                 found.append(here.p95 / there.p95)
         return found
@@ -147,14 +147,14 @@ def _load_table(report: OverloadReport) -> Table:
 def _sharing_table(report: OverloadReport) -> Table:
     table = Table(title=f"Two tenants, equal shares; the flooding one's dearest is {report.dearest}")
     columns = ("stage", "tenant", "offered/s", "goodput/s", "answers p50/p95 ms", "lost", "why")
-    for name in (*columns, "p95 over equal"):
+    for name in (*columns, "p95 over saturated"):
         table.add_column(name, justify="left" if name in ("stage", "tenant", "why") else "right")
     names = [stage.name for stage in report.repeats[0].sharing]
     for index, stage in enumerate(report.repeats[0].sharing):
         for tenant in stage.tenants:
             figures = [repeat.sharing[index].tenants[tenant] for repeat in report.repeats]
             reasons = sum((Counter(f.lost) for f in figures), Counter[str]())
-            rises = report.rise(index, names.index("equal")) if tenant == "behaving" else []
+            rises = report.rise(index, names.index("saturated")) if tenant == "behaving" else []
             table.add_row(
                 stage.name,
                 tenant,

@@ -22,6 +22,8 @@ TIMES_KEPT = 1000
 DOUBT_S = 5.0
 CAUTION = 1.25
 """Times the expected wait that is reckoned with: who is refused at once loses less than who waited for it."""
+SPREADS = 2
+"""Mean deviations above its average that a segment may take: what is begun and comes late was work for nothing."""
 STRETCH = 4
 """Times the FLOPs of a measured segment up to which another is taken to last in proportion: of tiny ones,
 most of the time is not the network's."""
@@ -76,13 +78,15 @@ class Admission:
 @dataclass(slots=True)
 class _Estimate:
     seconds: float
+    spread: float  # mean distance from it
     crowd: float  # segments at work beside it and it
     at: float  # when it was last measured or doubted
     doubted: bool = False
 
 
 class ServiceTimes:
-    """How long segments occupy a lane, as measured: moving averages by variant and FLOPs, in seconds.
+    """How long segments occupy a lane, as measured: moving averages and deviations by variant and FLOPs, in
+    seconds, as TCP estimates round trips (Jacobson 1988).
 
     Lanes share processors: what was measured among many segments takes that much less among few. That is
     believed, because it is soon found out where it is not so; what was measured among few is not stretched.
@@ -98,10 +102,12 @@ class ServiceTimes:
     def observe(self, variant: int, flops: int, seconds: float, now: float = 0.0, crowd: float = 1.0) -> None:
         """A segment took so long while `crowd` segments were at work, it among them."""
         old = self._known.get((variant, flops))
+        spread = 0.0
         if old is not None and not old.doubted:
+            spread = old.spread + SMOOTHING * (abs(seconds - old.seconds) - old.spread)
             seconds = old.seconds + SMOOTHING * (seconds - old.seconds)
             crowd = old.crowd + SMOOTHING * (crowd - old.crowd)
-        self._known[variant, flops] = _Estimate(seconds, crowd, now)
+        self._known[variant, flops] = _Estimate(seconds, spread, crowd, now)
         self._known.move_to_end((variant, flops))
         while len(self._known) > TIMES_KEPT:
             self._known.popitem(last=False)
@@ -114,8 +120,8 @@ class ServiceTimes:
         now: float = 0.0,
         crowd: float = 1.0,
     ) -> float:
-        """Seconds for a segment like this among `crowd`, of which `allowed_s` are left; 0 as long as nothing
-        like it was measured."""
+        """Seconds within which most segments like this are done among `crowd`, of which `allowed_s` are left; 0
+        as long as nothing like it was measured."""
         key = (variant, flops)
         if key not in self._known:
             alike = [k for k in self._known if k[0] == variant and STRETCH * k[1] >= flops]
@@ -124,9 +130,12 @@ class ServiceTimes:
             key = min(alike, key=lambda known: abs(known[1] - flops))
         estimate = self._known[key]
         ratio = flops / key[1] * min(1.0, crowd / estimate.crowd)
-        if estimate.seconds * ratio > allowed_s and now - estimate.at >= DOUBT_S:
-            estimate.seconds, estimate.at, estimate.doubted = estimate.seconds / 2, now, True
-        return estimate.seconds * ratio
+        if (
+            estimate.seconds + SPREADS * estimate.spread
+        ) * ratio > allowed_s and now - estimate.at >= DOUBT_S:
+            estimate.seconds, estimate.spread = estimate.seconds / 2, estimate.spread / 2
+            estimate.at, estimate.doubted = now, True
+        return (estimate.seconds + SPREADS * estimate.spread) * ratio
 
 
 def backlog_s(waiting: Iterable[Work], lanes: int) -> float:

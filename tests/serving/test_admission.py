@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from serving.ingress.admission import (
     CAUTION,
     DOUBT_S,
+    SPREADS,
     AdmissionOptions,
     BrownOut,
     BrownOutThresholds,
@@ -104,7 +105,17 @@ def test_a_service_time_follows_what_is_observed(services: list[float]) -> None:
     times = ServiceTimes()
     for service in services:
         times.observe(3, 10**9, service)
-    assert min(services) * 0.999 <= times.expect(3, 10**9) <= max(services) * 1.001
+    spread = max(services) - min(services)
+    assert min(services) * 0.999 <= times.expect(3, 10**9) <= (max(services) + SPREADS * spread) * 1.001
+
+
+def test_what_takes_now_this_and_now_that_long_is_reckoned_with_more_than_its_average() -> None:
+    steady, unsteady = ServiceTimes(), ServiceTimes()
+    for number in range(60):
+        steady.observe(3, 10**9, 1.0)
+        unsteady.observe(3, 10**9, 0.7 if number % 2 else 1.3)
+    assert steady.expect(3, 10**9) == pytest.approx(1.0)
+    assert 1.4 < unsteady.expect(3, 10**9) < 1.8
 
 
 def test_a_slow_start_does_not_refuse_all_that_follow_for_ever() -> None:

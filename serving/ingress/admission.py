@@ -12,6 +12,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,7 +24,7 @@ DOUBT_S = 5.0
 CAUTION = 1.25
 """Times the expected wait that is reckoned with: who is refused at once loses less than who waited for it."""
 SPREADS = 2
-"""Mean deviations above its average that a segment may take: what is begun and comes late was work for nothing."""
+"""Mean deviations above its average that a segment may take: what comes late was work for nothing."""
 STRETCH = 4
 """Times the FLOPs of a measured segment up to which another is taken to last in proportion: of tiny ones,
 most of the time is not the network's."""
@@ -75,6 +76,14 @@ class Admission:
     retry_after_s: float = 0.0
 
 
+class Expectation(NamedTuple):
+    """Seconds that a segment takes on average, and by how much most take longer at most; 0 as long as nothing
+    like it was measured."""
+
+    service_s: float
+    spread_s: float
+
+
 @dataclass(slots=True)
 class _Estimate:
     seconds: float
@@ -119,23 +128,21 @@ class ServiceTimes:
         allowed_s: float = math.inf,
         now: float = 0.0,
         crowd: float = 1.0,
-    ) -> float:
-        """Seconds within which most segments like this are done among `crowd`, of which `allowed_s` are left; 0
-        as long as nothing like it was measured."""
+    ) -> Expectation:
+        """For a segment like this among `crowd`, of which `allowed_s` are left."""
         key = (variant, flops)
         if key not in self._known:
             alike = [k for k in self._known if k[0] == variant and STRETCH * k[1] >= flops]
             if not alike:
-                return 0.0
+                return Expectation(0.0, 0.0)
             key = min(alike, key=lambda known: abs(known[1] - flops))
         estimate = self._known[key]
         ratio = flops / key[1] * min(1.0, crowd / estimate.crowd)
-        if (
-            estimate.seconds + SPREADS * estimate.spread
-        ) * ratio > allowed_s and now - estimate.at >= DOUBT_S:
+        longest = estimate.seconds + SPREADS * estimate.spread
+        if longest * ratio > allowed_s and now - estimate.at >= DOUBT_S:
             estimate.seconds, estimate.spread = estimate.seconds / 2, estimate.spread / 2
             estimate.at, estimate.doubted = now, True
-        return (estimate.seconds + SPREADS * estimate.spread) * ratio
+        return Expectation(estimate.seconds * ratio, SPREADS * estimate.spread * ratio)
 
 
 def backlog_s(waiting: Iterable[Work], lanes: int) -> float:
@@ -148,12 +155,17 @@ def decide(
     work: Work, now: float, running: Collection[Work], queue: FairQueue, options: AdmissionOptions
 ) -> Admission:
     """Decides on a segment that arrives `now`, while others run and wait. It is refused where its answer
-    would be late, where its tenant has too many waiting, or under pressure where that is over its share."""
+    would be late, where its tenant has too many waiting, or under pressure where that is over its share.
+
+    Averages are exceeded, so they are taken with caution; but beside a tenant that floods, one that keeps to
+    its share loses nothing to caution."""
     remaining, waiting = work.expires - now, list(queue)
-    expected = work.service_s
+    favoured = any(other.tenant != work.tenant for other in waiting) and not over_share(work, waiting)
+    caution = 1.0 if favoured else CAUTION
+    expected = work.service_s if favoured else work.service_s + work.spread_s
     if len(running) >= options.lanes:
         before = sum(w.service_s for w in running) / 2 + sum(w.service_s for w in queue.ahead_of(work))
-        expected += CAUTION * before / options.lanes
+        expected += caution * before / options.lanes
     own = [other for other in waiting if other.tenant == work.tenant and other.camera != work.camera]
     if len(own) >= options.waiting_per_tenant:
         drained = sum(other.service_s for other in own) / options.lanes

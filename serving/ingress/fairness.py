@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 @dataclass(frozen=True, slots=True, eq=False)
 class Work:
     """One segment that waits or runs. `cost` is its FLOPs, `service_s` the seconds that it is expected to
-    occupy a lane, `share` its tenant's weight, `expires` when its answer is of no more use."""
+    occupy a lane on average, `spread_s` those that most take longer at most, `share` its tenant's weight,
+    `expires` when its answer is of no more use."""
 
     tenant: str
     camera: str
@@ -24,6 +25,7 @@ class Work:
     cost: float
     service_s: float
     expires: float
+    spread_s: float = 0.0
 
 
 @dataclass(slots=True)

@@ -166,12 +166,14 @@ class SegmentService:
         payer = Holder(request.tenant, request.camera, claim.rates)
         await self._quotas.take(payer, amounts)
         now, allowed = time.perf_counter(), request.remaining_s(self._settings.answer_timeout_s)
+        expected = self._times.expect(configuration.variant, flops, allowed, now, self._dispatcher.crowd)
         work = Work(
             tenant=request.tenant,
             camera=request.camera,
             share=limits.share,
             cost=float(flops),
-            service_s=self._times.expect(configuration.variant, flops, allowed, now, self._dispatcher.crowd),
+            service_s=expected.service_s,
+            spread_s=expected.spread_s,
             expires=now + allowed,
         )
         queued = time.perf_counter()

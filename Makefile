@@ -6,7 +6,7 @@ VIDEO ?=
 SEGMENTS ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check format manifests lock table dashboard clean
+.PHONY: help setup demo test test-fast check format manifests lock table dashboard docs clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -35,7 +35,7 @@ test-fast: setup ## the tests that need no whole application and no whole family
 check: setup ## lint, format and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy configs clients serving rl load_tests k8s
+	@$(BIN)/mypy configs clients serving rl load_tests k8s docs
 
 format: setup ## format and fix what can be fixed
 	@$(BIN)/ruff format .
@@ -49,6 +49,9 @@ table: setup ## the family measured on this machine: FLOPs, mIoU on CamVid (DATA
 
 dashboard: ## build the page at / anew from dashboard/ (needs Node and npm)
 	@cd dashboard && npm ci --no-audit --no-fund && npm run build
+
+docs: setup ## the documentation as a site, into build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 lock: ## resolve the newest allowed versions anew into requirements.lock
 	@rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock

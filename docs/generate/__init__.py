@@ -1,0 +1,1 @@
+"""What the site says that follows from the code: made at each build, never written by hand."""

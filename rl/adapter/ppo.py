@@ -52,7 +52,6 @@ class AdapterModule(TorchRLModule, ValueFunctionAPI):
         layout = StateLayout(ladder.configurations, given["embedding"], given["features"], given["seconds"])
         architecture = AdapterArchitecture.model_validate(given["architecture"])
         actor = ActorNetwork(layout, architecture, len(ladder))
-        self.critic = PartsNetwork(layout, architecture, 1, extra=AVERAGES)
         start = torch.load(given["start"], weights_only=True)
         actor.load_state_dict(start)
         self.actor: ActorNetwork | EncodingActor = actor
@@ -60,6 +59,7 @@ class AdapterModule(TorchRLModule, ValueFunctionAPI):
             joint: Joint = ray.get(given["joint"])
             begins = layout.slices["embedding"].start
             self.actor = EncodingActor(actor, copy.deepcopy(joint.encoder), joint.shown, begins)
+        self.critic = PartsNetwork(layout, architecture, 1, extra=AVERAGES)
         self.critic.get_buffer("mean")[: layout.width] = start["body.mean"]
         self.critic.get_buffer("deviation")[: layout.width] = start["body.deviation"]
 

@@ -47,7 +47,7 @@ _FIGURES = """
   CamVid's 11, one confusion matrix over all images.
 - Streets mIoU: agreement with pseudo-labels on drives that were not trained on, over the classes that occur.
   The pseudo-labels are no truth: their makers reach 0.58 on CamVid test by the same merge.
-- ms a frame: normalised 1280x720 tensor to logits, float32, OpenVINO, median; measured on {processor}.
+- ms a frame: decoded 1280x720 frame to logits, float32, OpenVINO, median; measured on {processor}.
   Compare within the table only.
 
 ## How it was made

@@ -55,9 +55,8 @@ LIMITS = LimitsPatch(cameras=10_000, segments_per_s=1e6, gflops_per_s=1e9, bytes
 NOTE = (
     "The load generator (one process, asyncio httpx) shares the machine with the application, so goodput at "
     "higher load also pays for sending it. Latency counts from sending; how late the generator itself was "
-    "stands beside it. A tenant's share is half of the median "
-    "goodput; of the dearest configuration, half of the peak. "
-    "Memory is the whole process tree's, shared pages counted once."
+    "stands beside it. A tenant's share is half of the median goodput; of the dearest configuration, half of "
+    "the peak. Memory is the whole process tree's, shared pages counted once."
 )
 
 

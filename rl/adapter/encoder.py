@@ -76,6 +76,14 @@ def train_encoder(
 
 
 @torch.inference_mode()
+def embed_segment(
+    encoder: PerformanceEncoder, shown: Shown, row: int, configurations: int
+) -> NDArray[np.float32]:
+    """(configurations, 120). One at a time: ninety whole softmaxes are 400 MB."""
+    each = [shown.embedded(encoder, np.array([row]), np.array([one])) for one in range(configurations)]
+    return torch.cat(each).numpy()
+
+
 def embed_all(
     encoder: PerformanceEncoder,
     shown: Shown,
@@ -90,8 +98,7 @@ def embed_all(
     shape = (segments, configurations, EMBEDDING)
     found = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
     for row in range(len(found)):
-        each = [shown.embedded(encoder, np.array([row]), np.array([one])) for one in range(configurations)]
-        found[row] = torch.cat(each).numpy()
+        found[row] = embed_segment(encoder, shown, row, configurations)
         progress(row, 0.0)
     found.flush()
     partial.replace(path)

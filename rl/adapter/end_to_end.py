@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rl.adapter.encoder import embed_segment
 from rl.adapter.network import ActorNetwork
 from rl.adapter.replay import Replay
 from rl.adapter.shown import Shown
@@ -44,16 +45,11 @@ class Joint:
         pointers[..., 1] = np.arange(len(part.ladder))
         return part.with_embeddings(pointers)
 
-    @torch.inference_mode()
     def embedded(self, part: Replay) -> Replay:
         """Some of the segments, with the embeddings that the encoder gives now."""
         self.encoder.eval()
-        every = np.arange(len(part.ladder))
-        found = [
-            self.shown.embedded(self.encoder, np.full(len(every), row), every).half().numpy()
-            for row in self._rows(part)
-        ]
-        return part.with_embeddings(np.stack(found))
+        rows = [embed_segment(self.encoder, self.shown, row, len(part.ladder)) for row in self._rows(part)]
+        return part.with_embeddings(np.stack(rows).astype(np.float16))
 
     def _rows(self, part: Replay) -> list[int]:
         return [self.rows[clip, time] for clip, time in zip(part.clips, part.times.tolist(), strict=True)]

@@ -128,7 +128,7 @@ def learnt_actor(
             judge = partial(_figures_on, seen if joined is None else joined.pointing(seen), pairs)
             actor = improve(actor, learn, own, out / f"seed{seed}", progress, judge, joined)
             if joined is not None:  # what follows judges by the embeddings that the encoder gives now
-                learn, seen = (joined.embedded(part) for part in (learn, seen))
+                seen = joined.embedded(seen)
         policy = Adapter(seen, actor.eval())
         margin = recipe.margin if check is None else calibrated_margin(policy, check, pairs)
         results = Results.of(seen, play(seen, Cautious(policy, margin), pairs), pairs)

@@ -133,9 +133,8 @@ def _save(algorithm: Algorithm, out: Path) -> None:
 
 def _config(replay: Replay, recipe: AdapterRecipe, start: Path, joint: Joint | None) -> PPOConfig:
     run = start.parent.resolve().as_posix()
-    reference = ray.put(
-        replay if joint is None else joint.pointing(replay)
-    )  # workers map its arrays, whichever machine they are on
+    shown = replay if joint is None else joint.pointing(replay)
+    reference = ray.put(shown)  # workers map its arrays, whichever machine they are on
 
     def make(context: EnvContext) -> PenanceEnv | PenanceVectorEnv:
         held: Replay = ray.get(reference)

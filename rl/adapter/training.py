@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -84,8 +83,8 @@ def train_adapter(
         learn = learn.with_extra_encode()
     with adapter_progress(console, recipe, out) as progress:
         actor, margin = learnt_actor(learn, None, recipe, PAIRS, out, progress, joint)
-    if joint is not None and encoder is not None:
-        shutil.copyfile(encoder / ADVANTAGE, out / ADVANTAGE)
+    if joint is not None:
+        np.save(out / ADVANTAGE, replay.advantage)
         check, judged = (np.isin(replay.drives, sorted(_drives(index, split))) for split in ("val", "test"))
         _write_encoder(joint.encoder, joint.shown, replay, check, judged, form, bundle.family, out, console)
         encoder = out

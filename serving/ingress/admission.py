@@ -160,7 +160,8 @@ def decide(
     Averages are exceeded, so they are taken with caution; but beside a tenant that floods, one that keeps to
     its share loses nothing to caution."""
     remaining, waiting = work.expires - now, list(queue)
-    favoured = any(other.tenant != work.tenant for other in waiting) and not over_share(work, waiting)
+    over = over_share(work, waiting)
+    favoured = not over and any(other.tenant != work.tenant for other in waiting)
     caution = 1.0 if favoured else CAUTION
     expected = work.service_s if favoured else work.service_s + work.spread_s
     if len(running) >= options.lanes:
@@ -175,7 +176,7 @@ def decide(
         # Later the expectation is another one: lanes are free by then, or it is doubted.
         return Admission(False, expected, reason, min(DOUBT_S, max(0.0, expected - remaining)))
     backlog = backlog_s(waiting, options.lanes)
-    if options.brown_out_s.level(backlog) >= BrownOut.SHARES and over_share(work, waiting):
+    if options.brown_out_s.level(backlog) >= BrownOut.SHARES and over:
         reason = "the server is under pressure and this tenant's waiting segments are more than its share"
         return Admission(False, expected, reason, max(0.0, backlog - options.brown_out_s.shares))
     return Admission(True, expected)

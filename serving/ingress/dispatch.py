@@ -50,7 +50,7 @@ class Dispatcher:
     @property
     def crowd(self) -> int:
         """How many segments would be at work if one more came, it among them."""
-        return min(self._options.lanes, len(self._running) + 1)
+        return min(self._options.lanes, self.running + 1)
 
     @property
     def idle(self) -> bool:

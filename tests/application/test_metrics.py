@@ -48,13 +48,14 @@ def series(application: RunningApplication, new_camera: Callable[..., TestCamera
     its own time, until nothing is missing."""
     assert new_camera().put(0, SEGMENT).status_code == httpx.codes.OK
     until = time.monotonic() + EXPORT_S
-    while time.monotonic() < until:
-        found = exported(application)
-        counted = found.get("ray_serve_num_http_requests_total", [])
-        if any(labels.get("method") == "PUT" for labels in counted) and not missing(found):
-            break
+    while time.monotonic() < until and (not answered(found := exported(application)) or missing(found)):
         time.sleep(2)
+    assert answered(found), f"no answered segment in the metrics after {EXPORT_S:g} s"
     return found
+
+
+def answered(found: Series) -> bool:
+    return any(labels.get("method") == "PUT" for labels in found.get("ray_serve_num_http_requests_total", []))
 
 
 def asked() -> Iterator[promql_parser.VectorSelector]:

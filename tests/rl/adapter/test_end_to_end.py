@@ -61,13 +61,10 @@ def test_pointers_lead_to_the_embeddings_that_the_encoder_gives(joint: Joint, fe
     begins = embedded.layout.slices["embedding"].start
     encoding = EncodingActor(actor, joint.encoder, joint.shown, begins).eval()
     fleets = [Fleet(replay, 6, np.random.default_rng(0)) for replay in (embedded, pointing)]
-    for step in range(4):
-        if step == 0:
-            for fleet in fleets:
-                begin_episodes(fleet, np.ones(6, np.bool_))
-        states = [
-            torch.from_numpy(fleet.replay.layout.encode(fleet.look().seen)) for fleet in fleets
-        ]  # the first is seen before any feedback
+    for fleet in fleets:
+        begin_episodes(fleet, np.ones(6, np.bool_))
+    for _ in range(4):  # the first time before any feedback
+        states = [torch.from_numpy(fleet.replay.layout.encode(fleet.look().seen)) for fleet in fleets]
         with torch.inference_mode():
             torch.testing.assert_close(encoding(states[1]), actor(states[0]), rtol=1e-2, atol=1e-2)
         for fleet in fleets:

@@ -61,6 +61,7 @@ class AdmissionOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     lanes: int = Field(2, ge=1, le=1024)
+    express: int = Field(1, ge=0, le=1024)
     waiting: int = Field(128, ge=1, le=10_000)
     waiting_per_tenant: int = Field(64, ge=1, le=10_000)
     brown_out_s: BrownOutThresholds = BrownOutThresholds()
@@ -101,8 +102,8 @@ class ServiceTimes:
     believed, because it is soon found out where it is not so; what was measured among few is not stretched.
 
     An expectation that refuses segments would never be measured again: one slow start, and all segments of
-    its kind are refused for ever. So it is doubted, halved every `DOUBT_S`, until one segment gets through;
-    what that one takes stands in its place.
+    its kind are refused for ever. So it is doubted: every `DOUBT_S` it gives way, until one segment gets
+    through; what that one takes stands in its place.
     """
 
     def __init__(self) -> None:
@@ -140,7 +141,8 @@ class ServiceTimes:
         ratio = flops / key[1] * min(1.0, crowd / estimate.crowd)
         longest = estimate.seconds + SPREADS * estimate.spread
         if longest * ratio > allowed_s and now - estimate.at >= DOUBT_S:
-            estimate.seconds, estimate.spread = estimate.seconds / 2, estimate.spread / 2
+            # half of what is left: enough to be let through where little waits
+            estimate.seconds, estimate.spread = allowed_s / ratio / 2, 0.0
             estimate.at, estimate.doubted = now, True
         return Expectation(estimate.seconds * ratio, SPREADS * estimate.spread * ratio)
 
@@ -151,22 +153,35 @@ def backlog_s(waiting: Iterable[Work], lanes: int) -> float:
     return sum(work.service_s for work in waiting) / lanes
 
 
+def may_start(work: Work, running: Collection[Work], options: AdmissionOptions) -> bool:
+    """Whether the segment whose turn it is needs to wait no longer. Where the lanes are full, a tenant that has
+    nothing at work gets an express lane: a segment once begun is not interrupted, and whoever keeps to its
+    share shall not have to sit out the longest one of another's."""
+    if len(running) < options.lanes:
+        return True
+    own = any(other.tenant == work.tenant for other in running)
+    return not own and len(running) < options.lanes + options.express
+
+
 def decide(
     work: Work, now: float, running: Collection[Work], queue: FairQueue, options: AdmissionOptions
 ) -> Admission:
     """Decides on a segment that arrives `now`, while others run and wait. It is refused where its answer
     would be late, where its tenant has too many waiting, or under pressure where that is over its share.
 
-    Averages are exceeded, so they are taken with caution; but beside a tenant that floods, one that keeps to
-    its share loses nothing to caution."""
+    Averages are exceeded, so they are taken with caution; but beside others that have more here than it, a
+    tenant that keeps to its share loses nothing to caution."""
     remaining, waiting = work.expires - now, list(queue)
-    over = over_share(work, waiting)
-    favoured = not over and any(other.tenant != work.tenant for other in waiting)
+    beside = [*waiting, *running]
+    favoured = any(w.tenant != work.tenant for w in beside) and not over_share(work, beside)
     caution = 1.0 if favoured else CAUTION
     expected = work.service_s if favoured else work.service_s + work.spread_s
-    if len(running) >= options.lanes:
-        before = sum(w.service_s for w in running) / 2 + sum(w.service_s for w in queue.ahead_of(work))
-        expected += caution * before / options.lanes
+    ahead = queue.ahead_of(work)
+    if ahead or not may_start(work, running, options):
+        turns = sum(w.service_s for w in ahead) / options.lanes
+        expected += caution * (
+            turns + sum(w.service_s for w in running) / 2 / max(options.lanes, len(running))
+        )
     own = [other for other in waiting if other.tenant == work.tenant and other.camera != work.camera]
     if len(own) >= options.waiting_per_tenant:
         drained = sum(other.service_s for other in own) / options.lanes
@@ -176,16 +191,16 @@ def decide(
         # Later the expectation is another one: lanes are free by then, or it is doubted.
         return Admission(False, expected, reason, min(DOUBT_S, max(0.0, expected - remaining)))
     backlog = backlog_s(waiting, options.lanes)
-    if options.brown_out_s.level(backlog) >= BrownOut.SHARES and over:
+    if options.brown_out_s.level(backlog) >= BrownOut.SHARES and over_share(work, waiting):
         reason = "the server is under pressure and this tenant's waiting segments are more than its share"
         return Admission(False, expected, reason, max(0.0, backlog - options.brown_out_s.shares))
     return Admission(True, expected)
 
 
-def over_share(work: Work, waiting: Iterable[Work]) -> bool:
-    """Whether, with this segment, more would wait of its tenant than of the average one, by their shares."""
+def over_share(work: Work, others: Iterable[Work]) -> bool:
+    """Whether, with this segment, there would be more of its tenant than of the average one, by their shares."""
     loads: defaultdict[str, float] = defaultdict(float)
     loads[work.tenant] += work.cost / work.share
-    for other in waiting:
+    for other in others:
         loads[other.tenant] += other.cost / other.share
     return loads[work.tenant] > sum(loads.values()) / len(loads)

@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from serving.ingress.admission import AdmissionOptions, BrownOut, backlog_s, decide
+from serving.ingress.admission import AdmissionOptions, BrownOut, backlog_s, decide, may_start
 from serving.ingress.fairness import FairQueue, Work
 from serving.problems import DeadlinePassed, Overloaded, Overtaken, RequestProblem
 from serving.state.live import ReplicaLoad
@@ -34,12 +34,13 @@ class Dispatcher:
     @property
     def load(self) -> ReplicaLoad:
         """How it stands."""
+        backlog = backlog_s(self._queue, self._options.lanes)
         return ReplicaLoad(
             lanes=self._options.lanes,
             running=self.running,
             waiting=len(self._queue),
-            backlog_s=backlog_s(self._queue, self._options.lanes),
-            level=self.brown_out(),
+            backlog_s=backlog,
+            level=self._options.brown_out_s.level(backlog),
         )
 
     @property
@@ -49,8 +50,8 @@ class Dispatcher:
 
     @property
     def crowd(self) -> int:
-        """How many segments would be at work if one more came, it among them."""
-        return min(self._options.lanes, self.running + 1)
+        """How many segments would be at work if one more began now, it among them."""
+        return min(self._options.lanes + self._options.express, self.running + 1)
 
     @property
     def idle(self) -> bool:
@@ -101,10 +102,8 @@ class Dispatcher:
 
     def _start(self) -> None:
         """Gives free lanes to those whose turn it is; who would be late by now is told so instead."""
-        while len(self._running) < self._options.lanes:
-            work = self._queue.take()
-            if work is None:
-                return
+        while (work := self._queue.next()) is not None and may_start(work, self._running, self._options):
+            self._queue.take()
             if self._clock() + work.service_s > work.expires:
                 self._refuse(work, DeadlinePassed("The segment's turn came too late to answer it in time."))
                 continue

@@ -76,16 +76,23 @@ class FairQueue:
         flow.waiting[work.camera] = work
         return older
 
-    def take(self) -> Work | None:
-        """The segment whose turn it is, off the queue; None if nothing waits."""
+    def next(self) -> Work | None:
+        """The segment whose turn it is; None if nothing waits."""
         if not self._flows:
             return None
-        tenant = min(self._flows, key=lambda name: self._flows[name].start)
-        flow = self._flows[tenant]
-        _, work = flow.waiting.popitem(last=False)
+        flow = min(self._flows.values(), key=lambda flow: flow.start)
+        return next(iter(flow.waiting.values()))
+
+    def take(self) -> Work | None:
+        """The segment whose turn it is, off the queue; None if nothing waits."""
+        work = self.next()
+        if work is None:
+            return None
+        flow = self._flows[work.tenant]
+        del flow.waiting[work.camera]
         self._virtual = flow.start
         flow.start += work.cost / work.share
-        self._end_if_empty(tenant)
+        self._end_if_empty(work.tenant)
         return work
 
     def remove(self, work: Work) -> bool:

@@ -112,16 +112,20 @@ def test_replicas_tell_how_they_are_and_what_is_promised(
     application: RunningApplication, own_camera: TestCamera, tenant: tuple[str, str]
 ) -> None:
     own_camera.put(0, SEGMENT).raise_for_status()
-    until(
-        lambda: Scrape(application).total("ray_penance_failure_rate", tenant=tenant[0], bound="promised") > 0,
-        "the promise of a tenant whose cameras are looked at",
-    )
-    now = Scrape(application)
+    # All of one reading: on a busy machine a process reports late, and its gauges are missing for a moment.
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        now = Scrape(application)
+        replicas = [sample for sample in now.samples if sample.name == "ray_penance_redis_up"]
+        promised = now.total("ray_penance_failure_rate", tenant=tenant[0], bound="promised")
+        if promised > 0 and len(replicas) >= 2:
+            break
+        assert time.monotonic() < deadline, f"{promised=}, {len(replicas)} replicas"
+        time.sleep(0.5)
     assert now.total("ray_penance_failure_rate", tenant=tenant[0], bound="promised") == pytest.approx(0.1)
     assert now.total("ray_penance_failure_rate", tenant=tenant[0], bound="at_most") <= 1
-    replicas = [sample for sample in now.samples if sample.name == "ray_penance_redis_up"]
     assert [sample.value for sample in replicas] == [1.0] * len(replicas)
-    assert len({sample.labels["WorkerId"] for sample in replicas}) == len(replicas) >= 2
+    assert len({sample.labels["WorkerId"] for sample in replicas}) == len(replicas)
     waiting = [sample for sample in now.samples if sample.name == "ray_penance_waiting_segments"]
     assert len(waiting) == len(replicas)
 

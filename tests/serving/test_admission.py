@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
+import math
 import random
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,11 +21,12 @@ from serving.ingress.admission import (
     BrownOutThresholds,
     ServiceTimes,
     decide,
+    may_start,
     over_share,
 )
 from serving.ingress.fairness import FairQueue, Work
 
-OPTIONS = AdmissionOptions(lanes=2, waiting=128, waiting_per_tenant=64)
+OPTIONS = AdmissionOptions(lanes=2, express=1, waiting=128, waiting_per_tenant=64)
 seconds = st.floats(0.001, 10)
 
 
@@ -64,11 +65,24 @@ def test_what_would_be_late_is_refused_with_the_time_after_which_it_would_not() 
 
 
 def test_a_floods_backlog_makes_only_its_own_tenant_wait() -> None:
-    running, waiting = [work("flood")] * 2, [work("flood") for _ in range(60)]
-    own = decide(work("flood", expires=1.0), 0.0, running, queued(waiting), OPTIONS)
-    other = decide(work("quiet", expires=1.0), 0.0, running, queued(waiting), OPTIONS)
+    queue = queued([work("flood") for _ in range(62)])
+    running = [item for item in (queue.take(), queue.take()) if item is not None]
+    own = decide(work("flood", expires=1.0), 0.0, running, queue, OPTIONS)
+    other = decide(work("quiet", expires=1.0), 0.0, running, queue, OPTIONS)
     assert (own.admitted, other.admitted) == (False, True)
-    assert other.expected_s == pytest.approx(0.1 + (0.1 + 0.1) / 2)  # without caution
+    assert other.expected_s == 0.1  # it gets an express lane
+    full = [*running, work("third")]
+    third = decide(work("quiet", expires=1.0), 0.0, full, queue, OPTIONS)
+    assert third.expected_s == pytest.approx(0.1 + 0.1 / 2)  # without caution
+
+
+def test_an_express_lane_is_for_tenants_that_have_nothing_at_work() -> None:
+    flood = [work("flood")] * 2
+    assert may_start(work("quiet"), flood, OPTIONS)
+    assert not may_start(work("flood"), flood, OPTIONS)
+    assert may_start(work("flood"), flood[:1], OPTIONS)
+    assert not may_start(work("third"), [*flood, work("quiet")], OPTIONS)
+    assert not may_start(work("quiet"), flood, OPTIONS.model_copy(update={"express": 0}))
 
 
 def test_a_tenant_has_only_so_many_waiting_whatever_its_deadlines() -> None:
@@ -124,8 +138,8 @@ def test_a_slow_start_does_not_refuse_all_that_follow_for_ever() -> None:
     refused = 0
     while sum(times.expect(2, 10**9, 2.0, now)) > 2.0:
         now, refused = now + 0.1, refused + 1
-    assert 4 * DOUBT_S < now - 100.0 < 6 * DOUBT_S  # 33 s is five halvings above 2 s
-    assert refused > 200
+    assert now - 100.0 == pytest.approx(DOUBT_S, abs=0.2)
+    assert refused >= 49
     times.observe(2, 10**9, 0.4, now)
     assert sum(times.expect(2, 10**9, 2.0, now)) == 0.4
 
@@ -171,7 +185,8 @@ def test_no_camera_is_sent_away_for_long() -> None:
 
 @dataclass
 class Machine:
-    """The queue and the decisions of an ingress over lanes that take exactly as long as they are said to."""
+    """The queue and the decisions of an ingress over as many processors as lanes: segments take exactly as long
+    as they are said to, but where express ones run beside, all share the processors."""
 
     deadline_s: float
     options: AdmissionOptions = OPTIONS
@@ -182,44 +197,49 @@ class Machine:
 
     def run(self, arrivals: list[tuple[float, str, float]]) -> Machine:
         """Arrivals are (time, tenant, service seconds); each is from a camera of its own."""
-        queue, running, came = FairQueue(), set[Work](), dict[Work, float]()
-        events: list[tuple[float, int, Work | None]] = []
-        arriving = sorted(arrivals)
-        for number, (at, tenant, service) in enumerate(arriving):
-            item = Work(tenant, str(number), 1.0, service * 1e11, service, at + self.deadline_s)
-            heapq.heappush(events, (at, number, item))
-        ends: dict[int, Work] = {}
-        serial = len(arriving)
-        while events:
-            now, number, arrived = heapq.heappop(events)
-            if arrived is None:
-                done = ends.pop(number)
-                running.discard(done)
-                self.latencies[done.tenant].append(now - came[done])
-            elif decide(arrived, now, running, queue, self.options).admitted:
-                came[arrived] = now
-                queue.put(arrived)
+        queue, left, came, now = FairQueue(), dict[Work, float](), dict[Work, float](), 0.0
+        arriving = deque(
+            (at, Work(tenant, str(number), 1.0, service * 1e11, service, at + self.deadline_s))
+            for number, (at, tenant, service) in enumerate(sorted(arrivals))
+        )
+        while arriving or left:
+            speed = min(1.0, self.options.lanes / max(1, len(left)))
+            first = min(left, key=lambda item: left[item], default=None)
+            ends = now + left[first] / speed if first is not None else math.inf
+            arrives = arriving[0][0] if arriving else math.inf
+            then = min(ends, arrives)
+            left = {item: seconds - speed * (then - now) for item, seconds in left.items()}
+            now = then
+            if ends <= arrives:
+                assert first is not None
+                del left[first]
+                self.latencies[first.tenant].append(now - came[first])
             else:
-                self.refused[arrived.tenant] += 1
+                _, arrived = arriving.popleft()
+                if decide(arrived, now, left, queue, self.options).admitted:
+                    came[arrived] = now
+                    queue.put(arrived)
+                else:
+                    self.refused[arrived.tenant] += 1
             self.longest_queue = max(self.longest_queue, len(queue))
-            while len(running) < self.options.lanes and (item := queue.take()) is not None:
+            while (item := queue.next()) is not None and may_start(item, left, self.options):
+                queue.take()
                 if now + item.service_s > item.expires:
                     self.kept_waiting[item.tenant] += 1
                     continue
-                running.add(item)
-                serial += 1
-                ends[serial] = item
-                heapq.heappush(events, (now + item.service_s, serial, None))
+                left[item] = item.service_s
         return self
 
     def p95(self, tenant: str) -> float:
         return float(np.percentile(self.latencies[tenant], 95))
 
-    def goodput(self) -> float:
-        """Service seconds of what was answered in time."""
-        late = [x for found in self.latencies.values() for x in found if x > self.deadline_s + 1e-9]
-        assert not late, "served late"
-        return float(sum(len(found) for found in self.latencies.values()))
+    def goodput(self) -> int:
+        """Segments that were answered in time."""
+        return sum(x <= self.deadline_s for found in self.latencies.values() for x in found)
+
+    def late(self) -> float:
+        """The part of what was worked on that was ready too late: begun in time, and slowed by others."""
+        return 1 - self.goodput() / sum(len(found) for found in self.latencies.values())
 
 
 def stream(
@@ -249,5 +269,6 @@ def test_past_saturation_goodput_stays_and_queues_are_bounded() -> None:
     peak = Machine(deadline_s=1.0).run(stream("a", 10, 0.1) + stream("b", 10, 0.1)).goodput()
     tripled = Machine(deadline_s=1.0).run(stream("a", 30, 0.1) + stream("b", 30, 0.1))
     assert tripled.goodput() >= 0.9 * peak
+    assert tripled.late() < 0.02
     assert sum(tripled.kept_waiting.values()) < 0.05 * sum(tripled.refused.values())
     assert tripled.longest_queue <= OPTIONS.waiting

@@ -16,20 +16,29 @@ export function Mask({ maps, colours, widest, description }: Props) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const visible = useRef(true);
   const painted = useRef<LabelMaps | null>(null);
+  const painting = useRef(false);
   const newest = useRef(maps);
   newest.current = maps;
 
   const show = () => {
     const wanted = newest.current;
-    if (!wanted || wanted === painted.current || !visible.current || wanted.coding !== "steps") return;
+    // One at a time, then the newest: where painting takes longer than maps take to come, some are left out.
+    if (painting.current || !wanted || wanted === painted.current) return;
+    if (!visible.current || wanted.coding !== "steps") return;
     painted.current = wanted;
-    void paint(wanted, colours, widest).then((picture) => {
-      const target = canvas.current;
-      if (!target || painted.current !== wanted) return;
-      if (target.width !== picture.width) target.width = picture.width;
-      if (target.height !== picture.height) target.height = picture.height;
-      target.getContext("2d")!.putImageData(picture, 0, 0);
-    });
+    painting.current = true;
+    void paint(wanted, colours, widest)
+      .then((picture) => {
+        const target = canvas.current;
+        if (!target) return;
+        if (target.width !== picture.width) target.width = picture.width;
+        if (target.height !== picture.height) target.height = picture.height;
+        target.getContext("2d")!.putImageData(picture, 0, 0);
+      })
+      .finally(() => {
+        painting.current = false;
+        show();
+      });
   };
 
   useEffect(() => {

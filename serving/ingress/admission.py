@@ -23,6 +23,8 @@ TIMES_KEPT = 1000
 DOUBT_S = 5.0
 CAUTION = 1.25
 """Times the expected wait that is reckoned with: who is refused at once loses less than who waited for it."""
+DEAR = 1.5
+"""Times its cost from which on another segment is not waited for: among equals turns are faster."""
 SPREADS = 2
 """Mean deviations above its average that a segment may take: what comes late was work for nothing."""
 STRETCH = 4
@@ -154,13 +156,14 @@ def backlog_s(waiting: Iterable[Work], lanes: int) -> float:
 
 
 def may_start(work: Work, running: Collection[Work], options: AdmissionOptions) -> bool:
-    """Whether the segment whose turn it is needs to wait no longer. Where the lanes are full, a tenant that has
-    nothing at work gets an express lane: a segment once begun is not interrupted, and whoever keeps to its
-    share shall not have to sit out the longest one of another's."""
+    """Whether the segment whose turn it is needs to wait no longer. Where the lanes are full of segments that
+    cost far more than it, a tenant that has nothing at work gets an express lane: a segment once begun is not
+    interrupted, and whoever keeps to its share shall not have to sit out the dearest of another's."""
     if len(running) < options.lanes:
         return True
     own = any(other.tenant == work.tenant for other in running)
-    return not own and len(running) < options.lanes + options.express
+    dear = max(other.cost for other in running) > DEAR * work.cost
+    return dear and not own and len(running) < options.lanes + options.express
 
 
 def decide(
@@ -198,7 +201,7 @@ def decide(
 
 
 def over_share(work: Work, others: Iterable[Work]) -> bool:
-    """Whether, with this segment, there would be more of its tenant than of the average one, by their shares."""
+    """Whether, with this segment, there is more of its tenant than of the average one, by their shares."""
     loads: defaultdict[str, float] = defaultdict(float)
     loads[work.tenant] += work.cost / work.share
     for other in others:

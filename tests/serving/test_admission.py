@@ -70,15 +70,15 @@ def test_a_floods_backlog_makes_only_its_own_tenant_wait() -> None:
     own = decide(work("flood", expires=1.0), 0.0, running, queue, OPTIONS)
     other = decide(work("quiet", expires=1.0), 0.0, running, queue, OPTIONS)
     assert (own.admitted, other.admitted) == (False, True)
-    assert other.expected_s == 0.1  # it gets an express lane
-    full = [*running, work("third")]
-    third = decide(work("quiet", expires=1.0), 0.0, full, queue, OPTIONS)
-    assert third.expected_s == pytest.approx(0.1 + 0.1 / 2)  # without caution
+    assert other.expected_s == pytest.approx(0.1 + 0.1 / 2)  # without caution
+    cheap = decide(work("quiet", 0.05, expires=1.0), 0.0, running, queue, OPTIONS)
+    assert cheap.expected_s == 0.05  # it gets an express lane
 
 
-def test_an_express_lane_is_for_tenants_that_have_nothing_at_work() -> None:
-    flood = [work("flood")] * 2
+def test_an_express_lane_is_for_tenants_that_have_nothing_at_work_beside_dearer_segments() -> None:
+    flood = [work("flood", 1.0), work("flood")]
     assert may_start(work("quiet"), flood, OPTIONS)
+    assert not may_start(work("quiet", 1.0), flood, OPTIONS)
     assert not may_start(work("flood"), flood, OPTIONS)
     assert may_start(work("flood"), flood[:1], OPTIONS)
     assert not may_start(work("third"), [*flood, work("quiet")], OPTIONS)
@@ -185,8 +185,8 @@ def test_no_camera_is_sent_away_for_long() -> None:
 
 @dataclass
 class Machine:
-    """The queue and the decisions of an ingress over as many processors as lanes: segments take exactly as long
-    as they are said to, but where express ones run beside, all share the processors."""
+    """The queue and the decisions of an ingress over as many processors as lanes. Segments take as long as they
+    are said to, but where express ones run beside, all share the processors."""
 
     deadline_s: float
     options: AdmissionOptions = OPTIONS

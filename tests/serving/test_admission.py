@@ -185,8 +185,9 @@ def test_no_camera_is_sent_away_for_long() -> None:
 
 @dataclass
 class Machine:
-    """The queue and the decisions of an ingress over as many processors as lanes. Segments take as long as they
-    are said to, but where express ones run beside, all share the processors."""
+    """The queue and the decisions of an ingress over as many processors as lanes.
+
+    Segments take as long as they are said to, but where express ones run beside, all share the processors."""
 
     deadline_s: float
     options: AdmissionOptions = OPTIONS

@@ -14,6 +14,7 @@ import httpx
 import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from clients.administration import LimitsPatch
 from clients.camera import Camera
@@ -47,6 +48,10 @@ class Scrape:
             for sample in self.samples
             if sample.name == name and labels.items() <= sample.labels.items()
         )
+
+    def named(self, name: str) -> list[Sample]:
+        """A metric of all processes."""
+        return [sample for sample in self.samples if sample.name == name]
 
     def names(self) -> set[str]:
         return {sample.name for sample in self.samples if sample.name.startswith("ray_penance_")}
@@ -113,21 +118,21 @@ def test_replicas_tell_how_they_are_and_what_is_promised(
 ) -> None:
     own_camera.put(0, SEGMENT).raise_for_status()
     # All of one reading: on a busy machine a process reports late, and its gauges are missing for a moment.
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        now = Scrape(application)
-        replicas = [sample for sample in now.samples if sample.name == "ray_penance_redis_up"]
-        promised = now.total("ray_penance_failure_rate", tenant=tenant[0], bound="promised")
-        if promised > 0 and len(replicas) >= 2:
-            break
-        assert time.monotonic() < deadline, f"{promised=}, {len(replicas)} replicas"
-        time.sleep(0.5)
+    readings: list[Scrape] = []
+
+    def told() -> bool:
+        readings.append(Scrape(application))
+        promised = readings[-1].total("ray_penance_failure_rate", tenant=tenant[0], bound="promised")
+        return promised > 0 and len(readings[-1].named("ray_penance_redis_up")) >= 2
+
+    until(told, "the promise of a tenant whose cameras are looked at, and two replicas")
+    now = readings[-1]
+    replicas = now.named("ray_penance_redis_up")
     assert now.total("ray_penance_failure_rate", tenant=tenant[0], bound="promised") == pytest.approx(0.1)
     assert now.total("ray_penance_failure_rate", tenant=tenant[0], bound="at_most") <= 1
     assert [sample.value for sample in replicas] == [1.0] * len(replicas)
     assert len({sample.labels["WorkerId"] for sample in replicas}) == len(replicas)
-    waiting = [sample for sample in now.samples if sample.name == "ray_penance_waiting_segments"]
-    assert len(waiting) == len(replicas)
+    assert len(now.named("ray_penance_waiting_segments")) == len(replicas)
 
 
 def test_a_decoder_that_dies_is_counted(application: RunningApplication, own_camera: TestCamera) -> None:

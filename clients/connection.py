@@ -83,7 +83,10 @@ class PenanceServer:
         self._uploads: UploadConnection | None = None
         self._http = httpx.Client(
             base_url=self.url,
-            transport=httpx.HTTPTransport(socket_options=SOCKET_OPTIONS),
+            # Reading the authorities takes longer than a request: only where there is something to verify.
+            transport=httpx.HTTPTransport(
+                verify=self.url.startswith("https:"), socket_options=SOCKET_OPTIONS
+            ),
             timeout=httpx.Timeout(ANSWER_TIMEOUT, connect=CONNECT_TIMEOUT),
         )
 

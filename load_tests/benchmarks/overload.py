@@ -23,17 +23,17 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from clients.administration import LimitsPatch
 from clients.protocol import SegmentFormat
 from configs.bundle import Bundle, BundleError
 from configs.ladder import Configuration
 from configs.settings import Settings
 from load_tests.application import ApplicationError, RunningApplication, image_flags
+from load_tests.benchmarks.arguments import parse_rung, parse_size, rung
 from load_tests.benchmarks.figures import OverloadReport, Repeat, Stage, TrafficFigures, print_report
-from load_tests.benchmarks.memory import resident_bytes
+from load_tests.benchmarks.processes import resident_bytes
 from load_tests.benchmarks.traffic import Fleet, VirtualCamera, closed_loop, open_loop
 from load_tests.footage import Footage
-from load_tests.tenants import new_tenant
+from load_tests.tenants import UNLIMITED, new_tenant
 from rl.processor import describe_processor
 
 MULTIPLES = (1, 2, 3)
@@ -50,8 +50,6 @@ PEAK_STAGES = 2 * len(AT_ONCE)
 STAGES = PEAK_STAGES + len(MULTIPLES) + 4
 STRETCHES = 8
 TABLE_WIDTH = 170  # where the output is a file
-LIMITS = LimitsPatch(cameras=10_000, segments_per_s=1e6, gflops_per_s=1e9, bytes_per_s=1e12)
-"""No quotas: what is measured is what the queue does."""
 NOTE = (
     "The load generator (one process, asyncio httpx) shares the machine with the application, so goodput at "
     "higher load also pays for sending it. Latency counts from sending; how late the generator itself was "
@@ -86,7 +84,7 @@ class Driver:
 
     async def repeat(self) -> Repeat:
         """All stages once, with tenants of its own."""
-        behaving, flooding = [await new_tenant(self._application, LIMITS) for _ in range(2)]
+        behaving, flooding = [await new_tenant(self._application, UNLIMITED) for _ in range(2)]
         plan = self._plan
         for configuration in (plan.configuration, plan.dearest):
             await self._warm_up(behaving, configuration)
@@ -128,7 +126,7 @@ class Driver:
         for count in AT_ONCE:
             bodies = self._footage.bodies(configuration)
             cameras = await self._fleet.cameras(key, count, configuration, bodies)
-            name = f"peak of {_rung(configuration)}, {count} cameras"
+            name = f"peak of {rung(configuration)}, {count} cameras"
             start = time.perf_counter()
             await closed_loop(cameras, self._plan.seconds, partial(self._ticked, name))
             counted = start + WARM_UP * self._plan.seconds, start + self._plan.seconds
@@ -160,20 +158,6 @@ class Driver:
 
     def _resident_mb(self) -> float:
         return resident_bytes(self._application) / 1e6
-
-
-def parse_rung(text: str, bundle: Bundle) -> Configuration:
-    """A configuration by `SCALE/QP/VARIANT`. Raises `ValueError`."""
-    parts = text.split("/")
-    if len(parts) != 3:
-        raise ValueError(f"{text!r} is no configuration: give SCALE/QP/VARIANT, for example 0.75/24/2")
-    return bundle.ladder[bundle.ladder.index(float(parts[0]), int(parts[1]), int(parts[2]))]
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """(width, height) by `WIDTHxHEIGHT`. Raises `ValueError`."""
-    width, _, height = text.partition("x")
-    return int(width), int(height)
 
 
 async def measure(
@@ -226,8 +210,8 @@ def overload(
         raise typer.Exit(1) from error
     with console.status("Compressing the footage ..."):
         footage = Footage(bundle, form, STRETCHES)
-        for rung in (plan.configuration, plan.dearest):
-            footage.bodies(rung)
+        for one in (plan.configuration, plan.dearest):
+            footage.bodies(one)
     state = Path(tempfile.mkdtemp(prefix="penance-load-"))
     try:
         with RunningApplication(state, bundle.directory, environment=image_flags()) as application:
@@ -242,7 +226,7 @@ def overload(
         bundle=bundle.id,
         segment=f"{size}, {form.frames} frames in {form.seconds:g} s",
         configuration=configuration,
-        dearest=_rung(plan.dearest),
+        dearest=rung(plan.dearest),
         deadline_s=deadline,
         seconds=seconds,
         note=NOTE,
@@ -251,10 +235,6 @@ def overload(
     print_report(report, console)
     if json is not None:
         json.write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
-
-
-def _rung(configuration: Configuration) -> str:
-    return f"{configuration.scale:g}/{configuration.qp}/{configuration.variant}"
 
 
 if __name__ == "__main__":

@@ -54,16 +54,7 @@ class VirtualCamera:
         seq, self.seq = self.seq, self.seq + 1
         started, status, problem = time.perf_counter(), 0, ""
         try:
-            answer = await self.http.put(
-                f"/v1/clients/{self.id}/segments/{seq}",
-                content=self.bodies[seq % len(self.bodies)],
-                params={
-                    "configuration": self.configuration,
-                    "bundle": self.bundle,
-                    "deadline_ms": 1e3 * (deadline_s or self.deadline_s),
-                },
-                headers={"authorization": f"Bearer {self.token}", "content-type": SEGMENT_TYPE},
-            )
+            answer = await self._put(seq, deadline_s or self.deadline_s)
             status = answer.status_code
             if status != 200:
                 problem = str(answer.json().get("type", "")).rpartition(":")[2]
@@ -72,6 +63,18 @@ class VirtualCamera:
         sent = Sent(due, started, time.perf_counter(), status, problem)
         self.journal.append(sent)
         return sent
+
+    async def _put(self, seq: int, deadline_s: float) -> httpx.Response:
+        return await self.http.put(
+            f"/v1/clients/{self.id}/segments/{seq}",
+            content=self.bodies[seq % len(self.bodies)],
+            params={
+                "configuration": self.configuration,
+                "bundle": self.bundle,
+                "deadline_ms": 1e3 * deadline_s,
+            },
+            headers={"authorization": f"Bearer {self.token}", "content-type": SEGMENT_TYPE},
+        )
 
     async def at_its_own_clock(self, first: float, interval_s: float, until: float) -> None:
         """Open loop: a segment every `interval_s`, whether or not the one before was answered."""

@@ -24,19 +24,17 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from clients.administration import LimitsPatch
 from configs.bundle import Bundle
 from configs.settings import Settings
 from load_tests.application import RunningApplication, image_flags
 from load_tests.chaos.journal import FORM, Journal, usage_differences
 from load_tests.footage import Footage
 from load_tests.plain_camera import register_plain
-from load_tests.tenants import new_tenant
+from load_tests.tenants import UNLIMITED, new_tenant
 from serving.state.embedded import EmbeddedServer
 
 CHEAP = ((0.5, 30, 4), (0.5, 28, 3))
 KILLED = ("ingress", "variant-4", "database", "variant-3")
-LIMITS = LimitsPatch(cameras=1000, segments_per_s=1e6, gflops_per_s=1e9, bytes_per_s=1e12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,7 @@ def send_through_kills(
     no client should ever see."""
     configurations = tuple(bundle.ladder.index(*rung) for rung in CHEAP)
     (body,) = Footage(bundle, FORM, stretches=1).bodies(bundle.ladder[configurations[0]])
-    key, killed = asyncio.run(new_tenant(application, LIMITS)), list[str]()
+    key, killed = asyncio.run(new_tenant(application, UNLIMITED)), list[str]()
     with httpx.Client(
         base_url=application.url, timeout=120, limits=httpx.Limits(max_connections=None)
     ) as http:

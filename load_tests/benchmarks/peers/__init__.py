@@ -1,0 +1,1 @@
+"""Other ways to serve the same variant: a bare loop, FastAPI, LitServe, BentoML."""

@@ -153,11 +153,13 @@ class RunningApplication:
 
 
 def image_flags() -> dict[str, str]:
-    """Ray Serve's flags as the image sets them: benchmarks and chaos measure what runs in production. They
-    open HAProxy's ports, of which one machine has one set, so nothing else does."""
+    """Ray Serve's flags as the image sets them: benchmarks and chaos measure what runs in production. Only
+    HAProxy's own ports are others, so that several applications fit one machine."""
     text = Path(__file__).parents[1].joinpath("Dockerfile").read_text(encoding="utf-8")
     (block,) = re.findall(r"^ENV (RAY_SERVE_ENABLE_HA_PROXY=(?:.*\\\n)*.*)$", text, re.MULTILINE)
-    return dict(pair.split("=", 1) for pair in block.replace("\\\n", " ").split())
+    flags = dict(pair.split("=", 1) for pair in block.replace("\\\n", " ").split())
+    ports = ("RAY_SERVE_HAPROXY_METRICS_PORT", "RAY_SERVE_HAPROXY_STATS_PORT")
+    return flags | {name: str(free_port()) for name in ports}
 
 
 def free_port() -> int:

@@ -88,7 +88,7 @@ class VariantReplica:
         width, height = bundle.manifest.frame
         self._largest = DecodeLimits(width=width, height=height, frames=USUAL_FRAMES)
         sizes = [scaled_size(width, height, scale) for scale in bundle.ladder.scales]
-        self._inference.submit(self._warm_up, sizes).result()
+        self._inference.submit(self._warm_up, sizes, options.threads).result()
         self._decoders = DecoderPool(
             options.decoders,
             settings.max_segment_bytes,
@@ -101,10 +101,10 @@ class VariantReplica:
     def _tell_of(self, failure: Failure) -> None:
         self._instruments.count(DECODER_FAILURES, variant=str(self._variant), cause=failure)
 
-    def _warm_up(self, sizes: list[tuple[int, int]]) -> None:
+    def _warm_up(self, sizes: list[tuple[int, int]], frames: int) -> None:
         """First passes at a (width, height) are slow, kernels being compiled: not a camera's problem."""
         for width, height in sizes * 2:
-            self._engine.run(np.zeros((1, height, width, 3), np.uint8))
+            self._engine.run(np.zeros((frames, height, width, 3), np.uint8))
 
     async def check_health(self) -> None:
         """Serve calls this at the start and every few seconds: decoders are up before they are needed."""
@@ -138,7 +138,7 @@ class VariantReplica:
             logits=prediction.logits,
             masks=masks,
             decode_ms=(decoded - taken) * 1e3,
-            infer_ms=prediction.network_ms + prediction.labels_ms,
+            infer_ms=prediction.infer_ms,
             busy_ms=(time.perf_counter() - taken) * 1e3,
         )
 

@@ -6,7 +6,9 @@ The network itself is a black box (`serving.vss.network`): whatever maps images 
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -31,45 +33,62 @@ class Prediction:
     class_pixels: NDArray[np.int64]  # (classes,) pixels on the maps that were counted
     logits: NDArray[np.float16]  # (classes, rows, columns) of the last frame, as `for_encoder` gives them
     label_maps: NDArray[np.uint8] | None  # (frames, height, width)
-    network_ms: float
-    labels_ms: float
+    infer_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What some frames of a segment came to; logits of the last ones alone are kept."""
+
+    pixels: Tensor
+    labels: Tensor | None
+    logits: Tensor | None
 
 
 class SegmentationEngine:
-    """One variant, ready to run. Not thread-safe: a replica calls it from one thread."""
+    """One variant, ready to run. A replica calls it from one thread; the frames of a segment go through the
+    network's streams side by side, each to its label map in one thread."""
 
     def __init__(self, network: Network, batch_frames: int = 1) -> None:
         self._network, self.batch_frames = network, batch_frames
+        self._streams: ThreadPoolExecutor | None = None
+        if network.streams > 1:  # OpenMP's thread count belongs to the thread that sets it
+            self._streams = ThreadPoolExecutor(
+                network.streams,
+                thread_name_prefix="stream",
+                initializer=torch.set_num_threads,
+                initargs=(1,),
+            )
 
     @torch.inference_mode()
     def run(self, frames: NDArray[np.uint8], masks: MaskMode = "none") -> Prediction:
         """Segments frames (N, height, width, 3) RGB."""
-        size = frames.shape[1:3]
-        quarter = (-(-size[0] // SHARE_STRIDE), -(-size[1] // SHARE_STRIDE))
-        pixels = torch.zeros(self._network.classes, dtype=torch.int64)
-        maps: list[Tensor] = []
-        network_s = labels_s = 0.0
-        logits = torch.empty(0)
-        for start in range(0, len(frames), self.batch_frames):
-            batch = torch.from_numpy(frames[start : start + self.batch_frames]).to(self._network.device)
-            begun = time.perf_counter()
-            logits = self._network(batch.permute(0, 3, 1, 2))
-            if logits.is_cuda:
-                torch.cuda.synchronize()
-            inferred = time.perf_counter()
-            labels = label_maps(logits, size if masks == "all" else quarter)
-            pixels += torch.bincount(labels.flatten(), minlength=self._network.classes).cpu()
-            if masks == "all":
-                maps.append(labels.cpu())
-            network_s += inferred - begun
-            labels_s += time.perf_counter() - inferred
-        begun = time.perf_counter()
+        begun, size = time.perf_counter(), frames.shape[1:3]
+        last = (len(frames) - 1) // self.batch_frames
+        work = partial(self._batch, frames, masks == "all", last)
+        batches = list((self._streams.map if self._streams else map)(work, range(last + 1)))
+        logits = batches[-1].logits
+        assert logits is not None
+        maps = [batch.labels for batch in batches if batch.labels is not None]
         if masks == "last":
-            maps.append(label_maps(logits[-1:], size).cpu())
-        all_maps = torch.cat(maps).numpy() if maps else None
-        last = for_encoder(logits[-1:])[0].cpu().contiguous().numpy()
-        labels_s += time.perf_counter() - begun
-        return Prediction(pixels.numpy(), last, all_maps, network_s * 1e3, labels_s * 1e3)
+            maps = [label_maps(logits[-1:], size).cpu()]
+        return Prediction(
+            class_pixels=torch.stack([batch.pixels for batch in batches]).sum(0).numpy(),
+            logits=for_encoder(logits[-1:])[0].cpu().contiguous().numpy(),
+            label_maps=torch.cat(maps).numpy() if maps else None,
+            infer_ms=(time.perf_counter() - begun) * 1e3,
+        )
+
+    @torch.inference_mode()
+    def _batch(self, frames: NDArray[np.uint8], whole: bool, last: int, number: int) -> _Batch:
+        """The batch of this number: counted on full-size maps, which are kept, or on small ones."""
+        start, size = number * self.batch_frames, frames.shape[1:3]
+        quarter = (-(-size[0] // SHARE_STRIDE), -(-size[1] // SHARE_STRIDE))
+        batch = torch.from_numpy(frames[start : start + self.batch_frames]).to(self._network.device)
+        logits = self._network(batch.permute(0, 3, 1, 2))
+        labels = label_maps(logits, size if whole else quarter)
+        pixels = torch.bincount(labels.flatten(), minlength=self._network.classes).cpu()
+        return _Batch(pixels, labels.cpu() if whole else None, logits if number == last else None)
 
 
 def for_encoder(logits: Tensor) -> Tensor:

@@ -23,6 +23,11 @@ class Network(Protocol):
         """Hardware and numeric type, and why, for the log."""
         ...
 
+    @property
+    def streams(self) -> int:
+        """How many threads may call it at once, and should for all of the processors to be used."""
+        ...
+
     def __call__(self, images: Tensor) -> Tensor:
         """RGB images (N, 3, H, W), uint8, to logits (N, classes, ceil(H / s), ceil(W / s)), s being the
         network's own stride. Images that are channels-last, as decoders give them, need not be copied."""

@@ -30,9 +30,9 @@ class OnnxNetwork:
     device = "cpu"
 
     def __init__(self, path: Path, classes: int, threads: int = 1) -> None:
-        self.classes = classes
-        self.runs_on = f"CPU by onnxruntime with {threads} threads: float32"
-        self._session = _open(path, threads)
+        self.classes, self.streams = classes, threads
+        self.runs_on = f"CPU by onnxruntime with {threads} streams: float32"
+        self._session = _open(path)
         frames = _check_input(path, self._session)
         _check_output(path, self._session)
         self._one_by_one = frames.shape[0] == 1
@@ -72,12 +72,10 @@ class OnnxNetwork:
             _refuse(self._path, found, expected, "pad in the model, or resize its output")
 
 
-def _open(path: Path, threads: int) -> onnxruntime.InferenceSession:
+def _open(path: Path) -> onnxruntime.InferenceSession:
+    """Each thread that runs it computes alone: threads that share a frame wait for each other."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Threads that wait must not spin: several replicas share the same few cores.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no base class but this one

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
+from queue import SimpleQueue
+from threading import Lock
 
+import numpy as np
 import openvino
 import torch
+from numpy.typing import NDArray
 from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from openvino.preprocess import PrePostProcessor
@@ -30,43 +34,64 @@ Shape = tuple[int, ...]
 
 
 class OpenVinoNetwork:
-    """A PSPNet as the engine runs it. Takes the network over: it is folded in place. Not thread-safe."""
+    """A PSPNet as the engine runs it. Takes the network over: it is folded in place.
+
+    Each thread is a stream of its own, with frames of its own: threads that share a frame wait for each other
+    at every layer, and wait long where something else has the processor.
+    """
 
     device = "cpu"
 
     def __init__(self, network: PSPNet, hardware: Hardware, threads: int, certainty: float = 0.0) -> None:
-        self.classes = network.architecture.classes
-        self.runs_on = f"OpenVINO with {threads} threads on {hardware.reason}"
+        self.classes, self.streams = network.architecture.classes, threads
+        self.runs_on = f"OpenVINO with {threads} streams on {hardware.reason}"
         self._pixels = network.architecture.pixels
         self._network = _Served(fold_batch_norms(network).requires_grad_(False), certainty)
         self._options = {
             "INFERENCE_PRECISION_HINT": "bf16" if hardware.dtype == torch.bfloat16 else "f32",
             "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": 1,
+            "NUM_STREAMS": threads,
             "ENABLE_CPU_PINNING": False,  # replicas share cores, and each would pin itself to the first ones
         }
         self._core = openvino.Core()
-        self._compiled: OrderedDict[Shape, tuple[openvino.InferRequest, Shape]] = OrderedDict()
+        self._compiled: OrderedDict[Shape, _Compiled] = OrderedDict()
+        self._compiling = Lock()
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W), uint8, to float32 logits, whatever it computes in."""
         frames = framed(images, self._pixels).permute(0, 2, 3, 1).contiguous().numpy()
-        request, shape = self._compiled_for(frames.shape)
-        logits = torch.empty(shape)
-        request.set_input_tensor(openvino.Tensor(frames, shared_memory=True))
-        request.set_output_tensor(openvino.Tensor(logits.numpy(), shared_memory=True))
-        request.infer()
-        return logits
+        return self._compiled_for(frames.shape).run(frames)
 
-    def _compiled_for(self, shape: Shape) -> tuple[openvino.InferRequest, Shape]:
-        """What segments frames of this shape, and the shape of their logits."""
-        if shape not in self._compiled:
-            compiled = self._core.compile_model(_converted(self._network, shape), "CPU", self._options)
-            self._compiled[shape] = compiled.create_infer_request(), tuple(compiled.output(0).shape)
-        self._compiled.move_to_end(shape)
-        if len(self._compiled) > KEPT_SHAPES:
-            self._compiled.popitem(last=False)
-        return self._compiled[shape]
+    def _compiled_for(self, shape: Shape) -> _Compiled:
+        """What segments frames of this shape."""
+        with self._compiling:
+            if shape not in self._compiled:
+                model = self._core.compile_model(_converted(self._network, shape), "CPU", self._options)
+                self._compiled[shape] = _Compiled(model, self.streams)
+            self._compiled.move_to_end(shape)
+            if len(self._compiled) > KEPT_SHAPES:
+                self._compiled.popitem(last=False)
+            return self._compiled[shape]
+
+
+class _Compiled:
+    """A network for frames of one shape; as many threads may run it at once as it has streams."""
+
+    def __init__(self, model: openvino.CompiledModel, streams: int) -> None:
+        self._shape = tuple(model.output(0).shape)
+        self._requests: SimpleQueue[openvino.InferRequest] = SimpleQueue()
+        for _ in range(streams):
+            self._requests.put(model.create_infer_request())
+
+    def run(self, frames: NDArray[np.uint8]) -> Tensor:
+        logits, request = torch.empty(self._shape), self._requests.get()
+        try:
+            request.set_input_tensor(openvino.Tensor(frames, shared_memory=True))
+            request.set_output_tensor(openvino.Tensor(logits.numpy(), shared_memory=True))
+            request.infer()
+        finally:
+            self._requests.put(request)
+        return logits
 
 
 class _Served(nn.Module):

@@ -15,6 +15,8 @@ from serving.vss.pspnet import PSPNet
 class TorchNetwork:
     """A PSPNet as the engine runs it. Takes the network over: it is folded and converted in place."""
 
+    streams = 1
+
     def __init__(self, network: PSPNet, hardware: Hardware, certainty: float = 0.0) -> None:
         self.classes, self._pixels = network.architecture.classes, network.architecture.pixels
         self._certainty = certainty

@@ -70,10 +70,10 @@ def test_the_engine_runs_it_like_any_network(
     assert prediction.logits.shape == (len(CLASSES), 12, 16)
 
 
-def test_it_has_the_threads_it_is_given(tmp_path: Path) -> None:
+def test_it_has_a_stream_for_each_thread_it_is_given(tmp_path: Path) -> None:
     network = OnnxNetwork(write_model(tmp_path / "model.onnx"), len(CLASSES), threads=3)
-    assert network._session.get_session_options().intra_op_num_threads == 3
-    assert "3 threads" in network.runs_on
+    assert network.streams == 3
+    assert "3 streams" in network.runs_on
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {

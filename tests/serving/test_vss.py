@@ -158,6 +158,19 @@ def test_frames_are_segmented_alike_in_any_batch(runtime: Runtime) -> None:
     assert np.mean(alone.label_maps != together.label_maps) < 1e-3
 
 
+@pytest.mark.parametrize("masks", ["none", "last", "all"])
+@pytest.mark.parametrize("streams", [2, 3, 8])
+def test_streams_side_by_side_give_what_one_gives(streams: int, masks: MaskMode) -> None:
+    """However many there are, with frames over or too few for all of them."""
+    frames = pictures(5, 96, 160)
+    one = SegmentationEngine(OpenVinoNetwork(network(), REFERENCE, 1)).run(frames, masks)
+    many = SegmentationEngine(OpenVinoNetwork(network(), REFERENCE, streams)).run(frames, masks)
+    np.testing.assert_array_equal(many.class_pixels, one.class_pixels)
+    np.testing.assert_array_equal(many.logits, one.logits)
+    if one.label_maps is not None:
+        np.testing.assert_array_equal(many.label_maps, one.label_maps)
+
+
 @pytest.mark.parametrize("size", [(45, 80), (90, 160), (720, 1280)])
 def test_logits_at_any_stride_travel_small_and_look_the_same_to_the_encoder(size: tuple[int, int]) -> None:
     logits = torch.randn(1, 3, 9, 16, generator=torch.Generator().manual_seed(0)) * 4

@@ -16,6 +16,9 @@ class Run(BaseModel):
     segments: int
     seconds: float
     cpu_s: float
+    cpu_by: dict[str, float] = {}
+    """Seconds by kind of process."""
+    form: str = ""
 
     @property
     def per_s(self) -> float:
@@ -58,13 +61,17 @@ def print_contest(contest: Contest, console: Console) -> None:
     for index, name in enumerate(names):
         runs = [repeat[index] for repeat in contest.repeats]
         table.add_row(
-            name,
+            f"{name} {runs[0].form}".strip(),
             _spread([run.per_s for run in runs], "{:.2f}"),
             _spread(contest.ratios(index), "{:.0%}"),
             _spread([run.cpu_ms for run in runs], "{:.0f}"),
             _spread(contest.overheads_ms(index), "{:+.0f}"),
         )
     console.print(table)
+    for run in contest.repeats[-1]:
+        if len(run.cpu_by) > 1:
+            parts = (f"{kind} {1e3 * s / max(1, run.segments):.0f}" for kind, s in run.cpu_by.items())
+            console.print(f"{run.name}, CPU ms a segment: {', '.join(parts)}")
 
 
 def _spread(values: list[float], form: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Iterable
+from pathlib import Path
 
 import psutil
 
@@ -35,11 +37,34 @@ def resident_bytes(application: RunningApplication) -> int:
     return total
 
 
-def cpu_seconds(of: Iterable[psutil.Process]) -> dict[int, float]:
-    """Processor time, user's and system's, that each living process has taken so far, by process id."""
+Taken = dict[tuple[int, str], float]
+"""Seconds of processor time, user's and system's, by process id and kind of process."""
+
+
+def cpu_seconds(of: Iterable[psutil.Process]) -> Taken:
+    """What each living process has taken so far."""
     taken = {}
     for process in of:
         with contextlib.suppress(psutil.NoSuchProcess):
             times = process.cpu_times()
-            taken[process.pid] = times.user + times.system
+            taken[process.pid, _kind(process)] = times.user + times.system
     return taken
+
+
+def cpu_between(before: Taken, after: Taken) -> dict[str, float]:
+    """What was taken meanwhile, by kind of process, the most first."""
+    kinds: defaultdict[str, float] = defaultdict(float)
+    for process, seconds in after.items():
+        kinds[process[1]] += seconds - before.get(process, 0.0)
+    return dict(sorted(kinds.items(), key=lambda kind: -kind[1]))
+
+
+def _kind(process: psutil.Process) -> str:
+    """By its command line: `ray::` names and modules say more than the program."""
+    line: list[str] = process.cmdline()
+    if not line:
+        return str(process.name())
+    if line[0].startswith("ray::"):
+        return line[0].removeprefix("ray::").removeprefix("ServeReplica:default:").strip()
+    scripts = [part for part in line[1:] if part.endswith(".py") or part.startswith("serving.")]
+    return Path(scripts[0]).name if scripts else Path(line[0]).name

@@ -32,7 +32,7 @@ from load_tests.benchmarks.contest import Contest, Run, print_contest
 from load_tests.benchmarks.peers.bare import BareRun
 from load_tests.benchmarks.peers.model import PeerTask
 from load_tests.benchmarks.peers.server import PEERS, RunningPeer, make_environment, run_bare
-from load_tests.benchmarks.processes import cpu_seconds, processes, tree
+from load_tests.benchmarks.processes import cpu_between, cpu_seconds, processes, tree
 from load_tests.benchmarks.traffic import Fleet, VirtualCamera, closed_loop
 from load_tests.footage import Footage
 from load_tests.tenants import UNLIMITED, new_tenant
@@ -95,8 +95,8 @@ class Course:
         failed = sorted({one.problem or "no answer" for one in sent if one.status != 200})
         if failed:
             raise ApplicationError(f"{name} did not answer all of its segments: {', '.join(failed)}")
-        taken = sum(after.values()) - sum(before.get(pid, 0.0) for pid in after)
-        return Run(name=name, segments=answered, seconds=elapsed, cpu_s=taken)
+        taken = cpu_between(before, after)
+        return Run(name=name, segments=answered, seconds=elapsed, cpu_s=sum(taken.values()), cpu_by=taken)
 
 
 async def run_platform(application: RunningApplication, course: Course) -> Run:
@@ -153,7 +153,8 @@ class Benchmark:
                 self._ticked(f"{peer.name}, {workers} x {threads}")
                 log = self._folder / f"{peer.name}.log"
                 with RunningPeer(peer, course.task(threads), workers, log) as running:
-                    runs.append(asyncio.run(run_peer(running, peer.name, course)))
+                    run = asyncio.run(run_peer(running, peer.name, course))
+                    runs.append(run.model_copy(update={"form": f"{workers} x {threads}"}))
             best.append(max(runs, key=lambda run: run.per_s))
         return best
 

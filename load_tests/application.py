@@ -7,7 +7,6 @@ its own, and stops everything it started, also when starting fails.
 from __future__ import annotations
 
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -22,6 +21,7 @@ import httpx
 import yaml
 
 from configs.bundle import DEFAULT_BUNDLE
+from serving.launch import FLAGS, HAPROXY
 from serving.state.embedded import EmbeddedServer
 
 START_TIMEOUT_S = 240.0
@@ -43,13 +43,15 @@ class RunningApplication:
         port: int | None = None,
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """`environment` holds variables for the application beside those of this process."""
+        """`environment` holds variables for the application beside those of this process and
+        `penance-server`'s."""
         self.state_directory = state_directory
         self.state_directory.mkdir(parents=True, exist_ok=True)
         self.log = state_directory / "serve.log"
         self._port = free_port() if port is None else port
         self._command = list(command) if command is not None else [str(self._configuration())]
         self._environment = {
+            **FLAGS,
             **os.environ,
             "PENANCE_STATE_DIRECTORY": str(state_directory),
             "PENANCE_BUNDLE": str(bundle.resolve()),
@@ -155,11 +157,8 @@ class RunningApplication:
 def image_flags() -> dict[str, str]:
     """Ray Serve's flags as the image sets them: benchmarks and chaos measure what runs in production. Only
     HAProxy's own ports are others, so that several applications fit one machine."""
-    text = Path(__file__).parents[1].joinpath("Dockerfile").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^ENV (RAY_SERVE_ENABLE_HA_PROXY=(?:.*\\\n)*.*)$", text, re.MULTILINE)
-    flags = dict(pair.split("=", 1) for pair in block.replace("\\\n", " ").split())
     ports = ("RAY_SERVE_HAPROXY_METRICS_PORT", "RAY_SERVE_HAPROXY_STATS_PORT")
-    return flags | {name: str(free_port()) for name in ports}
+    return {**FLAGS, **HAPROXY, **{name: str(free_port()) for name in ports}}
 
 
 def free_port() -> int:

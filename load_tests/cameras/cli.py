@@ -45,6 +45,8 @@ class ScenarioReport(BaseModel):
     """Everything that was seen."""
 
     scenario: Scenario
+    run: str
+    """Cameras' names begin with it."""
     processor: str
     bundle: str
     tenants: dict[str, TenantFigures]
@@ -89,6 +91,7 @@ def cameras(
         raise typer.Exit(1) from error
     report = ScenarioReport(
         scenario=played,
+        run=play.run,
         processor=describe_processor(),
         bundle=bundle.id,
         tenants=play.tally.figures(),

@@ -81,7 +81,7 @@ def rollback(context: typer.Context) -> None:
 
 @bundles.command("list")
 def list_bundles(context: typer.Context) -> None:
-    """Lists bundles, one a line: id, state, bytes, replicas that hold it; then a trial's standing, as JSON."""
+    """Lists bundles, one a line: id, state, bytes, replicas that hold it; then a trial, as JSON."""
     standing = run(context, lambda administrator: administrator.bundles.standing())
     for line in lines(standing):
         typer.echo(line)

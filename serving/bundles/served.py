@@ -42,8 +42,8 @@ class ServedBundles:
         found = self.holder.get(bundle) if bundle in self.holder.wanted else None
         if found is None:
             raise WrongBundle(
-                f"Bundle {bundle} is not held here any more; {self.in_force.id} is in force. Register again "
-                "for its ladder, fetch it with GET /v1/bundle, and make the segment anew under the same number."
+                f"Bundle {bundle} is not held here any more; {self.in_force.id} is in force. Register again, "
+                "fetch it with GET /v1/bundle, and make the segment anew under the same number."
             )
         return found
 

@@ -109,7 +109,7 @@ def segment_result(request: SegmentRequest, answer: SegmentAnswer, target: float
 
 
 def audit_map(request: SegmentRequest, outcome: Outcome) -> str:
-    """What an audit of this segment is held against: variant, confidence, bundle, and the last frame's map."""
+    """What an audit of this segment is held against: variant, confidence, bundle, the last frame's map."""
     masks, encoding = outcome.inferred.segmentation.masks, outcome.inferred.encoding
     assert masks is not None
     variant = request.bundle.ladder[request.configuration].variant

@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
-from clients.rollout import SHIPPED, Holder, Plan
+from clients.rollout import SHIPPED, Holder, Plan, StoredBundle
 from clients.signature import check_signature
 from configs.bundle import MANIFEST, Bundle, BundleError
 from configs.settings import Settings
@@ -99,7 +99,7 @@ class BundleHolder(Generic[Held]):
                         loading = asyncio.create_task(self._hold(store.bundles, self.wanted))
                         if not self._begun.is_set():
                             await loading
-                    await store.bundles.tell(self._name, self._standing())
+                    await store.bundles.tell(self._name, self.standing())
                     self._begun.set()
                 except StateUnavailable:
                     if time.monotonic() - began > START_S:
@@ -113,7 +113,8 @@ class BundleHolder(Generic[Held]):
         finally:
             await store.close()
 
-    def _standing(self) -> Holder:
+    def standing(self) -> Holder:
+        """What this replica says of itself."""
         failed = {bundle: reason for bundle, (reason, _) in self._failed.items()}
         return Holder(role=self._role, shipped=self.shipped.id, held=self.held, failed=failed)
 
@@ -159,21 +160,25 @@ class BundleHolder(Generic[Held]):
             raise BundleError(f"{bundle} is not in the store: push it again")
         folder = self._settings.state_directory / "bundles" / bundle
         async with _alone(folder):
-            try:
-                copy = await asyncio.to_thread(Bundle.load, folder)
-            except BundleError:
-                copy = await asyncio.to_thread(unpack, await store.archive(stored), folder)
-            check_signature(self.key, (folder / MANIFEST).read_bytes(), stored.signature)
-            if copy.id != bundle:
-                shutil.rmtree(folder, ignore_errors=True)
-                raise BundleError(f"the store holds {copy.id} as {bundle}: remove it and push it again")
             _forget_copies(folder.parent, {item.id for item in await store.stored()})
-        return copy
+            with suppress(BundleError):  # not there yet, or not what it was
+                return await asyncio.to_thread(_verified, folder, stored, self.key)
+            await asyncio.to_thread(unpack, await store.archive(stored), folder)
+            return await asyncio.to_thread(_verified, folder, stored, self.key)
 
 
 def _store(settings: Settings) -> StateStore:
     url = settings.redis_url or EmbeddedServer(settings.state_directory).url
     return StateStore.of(settings, url)
+
+
+def _verified(folder: Path, stored: StoredBundle, key: str) -> Bundle:
+    """The bundle in a folder, if it is the stored one to the last byte. Raises `BundleError`."""
+    bundle = Bundle.load(folder)
+    check_signature(key, bundle.path(MANIFEST).read_bytes(), stored.signature)
+    if bundle.id != stored.id:
+        raise BundleError(f"the store holds {bundle.id} as {stored.id}: remove it and push it again")
+    return bundle
 
 
 @asynccontextmanager

@@ -87,11 +87,16 @@ class BundleActs:
         stored = await self._store.find(bundle)
         if stored is None:
             raise NotFound(f"The store holds no bundle {bundle}. List those there are with bundle list.")
-        if bundle in (await self._store.plan()).wanted(8):
+        plan = await self._store.plan()
+        on_trial, coming = plan.canary and plan.canary.bundle, plan.preparing and plan.preparing.bundle
+        if bundle in (plan.active, plan.previous, on_trial, coming):
             raise Invalid(
                 f"Bundle {bundle} is in force, on trial, or what a rollback goes back to. Put another in "
                 "force."
             )
+        if bundle == plan.leaving:  # cameras that still name it are told what to do
+            left = plan.model_copy(update={"leaving": None})
+            await self._store.turn(Step(left, self._actor, "bundle.leave", bundle, "before it is removed"))
         await self._store.remove(stored, self._actor)
 
     async def _prepare(self, name: str, share: float | None) -> Plan:

@@ -84,7 +84,7 @@ class BundleHolder(Generic[Held]):
 
     @property
     def wanted(self) -> tuple[str, ...]:
-        """Ids of the bundles that cameras may name just now."""
+        """Ids of the bundles that the plan has replicas hold."""
         return tuple(dict.fromkeys(map(self.resolve, self.plan.wanted(self._settings.bundles_held))))
 
     async def _follow(self) -> None:
@@ -124,8 +124,10 @@ class BundleHolder(Generic[Held]):
         self._unwanted_since = {
             bundle: self._unwanted_since.get(bundle, now) for bundle in self._held if bundle not in wanted
         }
+        # What is held in place of something that cannot be loaded stays: better than nothing.
+        usable = any(bundle in self._held for bundle in wanted)
         for bundle, since in self._unwanted_since.items():
-            if now - since >= GRACE_S:
+            if usable and now - since >= GRACE_S:
                 self._held.pop(bundle, None)
                 logger.info("Bundle %s is held no longer.", bundle)
         self._failed = {

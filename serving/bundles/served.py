@@ -27,11 +27,11 @@ class ServedBundles:
     @property
     def in_force(self) -> Bundle:
         """What cameras go by that are not on trial."""
-        return self._held(self.plan.active)
+        return self._held(self._active)
 
     def for_camera(self, camera: str) -> Bundle:
         """What a camera is to go by."""
-        return self._held(self.plan.bundle_for(camera))
+        return self._held(self.holder.resolve(self.plan.bundle_for(camera)))
 
     def on_trial(self, bundle: Bundle) -> bool:
         canary = self.plan.canary
@@ -39,7 +39,8 @@ class ServedBundles:
 
     def named(self, bundle: str) -> Bundle:
         """The bundle that a segment names. Raises `WrongBundle` where it is not held, or is none any more."""
-        found = self.holder.get(bundle) if bundle in self.holder.wanted else None
+        usable = bundle in self.holder.wanted or self.holder.get(self._active) is None
+        found = self.holder.get(bundle) if usable else None
         if found is None:
             raise WrongBundle(
                 f"Bundle {bundle} is not held here any more; {self.in_force.id} is in force. Register again, "
@@ -56,7 +57,11 @@ class ServedBundles:
         wanted = self.holder.resolve(self.plan.bundle_for(camera))
         return wanted if wanted != bundle and self.holder.get(wanted) is not None else None
 
+    @property
+    def _active(self) -> str:
+        return self.holder.resolve(self.plan.active)
+
     def _held(self, bundle: str) -> Bundle:
         """One that the plan names, or what is held in its place while it cannot be had."""
-        found = self.holder.get(self.holder.resolve(bundle))
-        return found or self.holder.get(self.holder.shipped.id) or self.holder.shipped
+        names = (bundle, self._active, self.holder.shipped.id)
+        return next((held for name in names if (held := self.holder.get(name))), self.holder.shipped)

@@ -83,6 +83,19 @@ class Segmentation:
     busy_ms: float  # from taking the job to giving the result
 
 
+def warm_engine(bundle: Bundle, variant: int, options: VariantOptions) -> SegmentationEngine:
+    """A variant of a bundle, ready to run at every size: first passes at a size are slow, kernels being
+    compiled, and that is not a camera's problem."""
+    network = load_variant(bundle, variant, options.threads)
+    logger.info("Variant %d of bundle %s runs on %s.", variant, bundle.id, network.runs_on)
+    engine = SegmentationEngine(network, options.batch_frames)
+    width, height = bundle.manifest.frame
+    for scale in bundle.ladder.scales * 2:
+        columns, rows = scaled_size(width, height, scale)
+        engine.run(np.zeros((1, rows, columns, 3), np.uint8))
+    return engine
+
+
 class VariantReplica:
     """Replicas of one variant of the bundle."""
 
@@ -110,18 +123,9 @@ class VariantReplica:
         )
 
     def _load(self, bundle: Bundle) -> SegmentationEngine | None:
-        """A bundle's network, warm: first passes at a size are slow, kernels being compiled, and that is not
-        a camera's problem. None where the bundle has fewer variants."""
-        if self._variant >= len(bundle.manifest.variants):
-            return None
-        network = load_variant(bundle, self._variant, self._options.threads)
-        logger.info("Variant %d of bundle %s runs on %s.", self._variant, bundle.id, network.runs_on)
-        engine = SegmentationEngine(network, self._options.batch_frames)
-        width, height = bundle.manifest.frame
-        for scale in bundle.ladder.scales * 2:
-            columns, rows = scaled_size(width, height, scale)
-            engine.run(np.zeros((1, rows, columns, 3), np.uint8))
-        return engine
+        """None where the bundle has fewer variants."""
+        fewer = self._variant >= len(bundle.manifest.variants)
+        return None if fewer else warm_engine(bundle, self._variant, self._options)
 
     def _tell_of(self, failure: Failure) -> None:
         self._instruments.count(DECODER_FAILURES, variant=str(self._variant), cause=failure)

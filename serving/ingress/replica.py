@@ -126,6 +126,9 @@ class IngressReplica:
         except StateUnavailable as problem:
             logger.warning("Not ready yet: %s", problem.detail)
 
+    def __del__(self) -> None:
+        self._bundles.holder.stop()
+
 
 async def _tell_load(store: StateStore, dispatcher: Dispatcher) -> None:
     """Has others know how this replica stands."""

@@ -124,11 +124,11 @@ class Streaming:
 def test_a_bundle_is_switched_under_load_without_a_failed_segment_or_a_mixed_answer(
     application: RunningApplication, operator: str, shipped: Bundle, second: Bundle
 ) -> None:
-    admin(application, "bundle", "push", str(second.directory))
+    server = ("--server", application.url, "--key", operator)
+    assert admin(application, *server, "bundle", "push", str(second.directory)).stdout.strip() == second.id
     with Streaming(application, "learnt") as learnt, Streaming(application, "plain", "fixed:89") as plain:
         learnt.wait_for(shipped.id)
         plain.wait_for(shipped.id)
-        server = ("--server", application.url, "--key", operator)
         assert f"{second.id} in force" in admin(application, *server, "bundle", "activate", second.id).stdout
         learnt.wait_for(second.id)
         plain.wait_for(second.id)

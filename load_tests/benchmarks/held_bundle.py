@@ -1,7 +1,8 @@
 """What a held bundle costs: memory of each replica, and the time that loading takes beside what is in force.
 
-`python -m load_tests.benchmarks.held_bundle [BUNDLE]` loads the bundle twice, as replicas do, in a process of
-its own for each role, and prints a table of what the second one added.
+`python -m load_tests.benchmarks.held_bundle [BUNDLE]` loads the bundle several times, as replicas do, in a process
+of its own for each role, and prints a table of what each one added after the first: that one also pays for
+libraries and for what compiling leaves behind.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import psutil
 from configs.bundle import DEFAULT_BUNDLE, Bundle
 
 MEGABYTE = 2**20
+MORE = 3
 
 
 def loader(role: str, bundle: Bundle) -> Callable[[], object]:
@@ -38,15 +40,13 @@ def loader(role: str, bundle: Bundle) -> Callable[[], object]:
 
 
 def measure(role: str, directory: Path) -> tuple[float, float]:
-    """Megabytes of unique memory and seconds of the second load in this process."""
-    load = loader(role, Bundle.load(directory))
-    first, process = load(), psutil.Process()
+    """Megabytes of unique memory and seconds of each load in this process after the first two."""
+    load, process = loader(role, Bundle.load(directory)), psutil.Process()
+    held = [load(), load()]
     before, began = process.memory_full_info().uss, time.perf_counter()
-    second = load()
-    seconds = time.perf_counter() - began
-    added = (process.memory_full_info().uss - before) / MEGABYTE
-    del first, second
-    return added, seconds
+    held += [load() for _ in range(MORE)]
+    seconds = (time.perf_counter() - began) / MORE
+    return (process.memory_full_info().uss - before) / MORE / MEGABYTE, seconds
 
 
 def main() -> None:

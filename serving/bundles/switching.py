@@ -12,8 +12,9 @@ from typing import NamedTuple
 from clients.rollout import SHIPPED, Canary, Holder, Plan, Preparing
 from serving.problems import Invalid
 
-PREPARE_S = 300.0
-"""After so long without all replicas having loaded it, a bundle is given up."""
+PREPARE_S = 900.0
+"""After so long without all replicas having loaded it, a bundle is given up: five networks that load beside
+full load on two cores take minutes."""
 
 
 class Step(NamedTuple):

@@ -29,7 +29,7 @@ from tests.bundles import broken_bundle, changed_bundle
 pytestmark = pytest.mark.timeout(600)
 
 COMMAND = Path(sys.executable).with_name("penance-admin")
-WITHIN = 40
+WITHIN = 25
 """Audited segments of cameras on trial within which a bundle that always fails is found (docs/bundles.md)."""
 
 

@@ -1,8 +1,8 @@
 """What a held bundle costs: memory of each replica, and the time that loading takes beside what is in force.
 
-`python -m load_tests.benchmarks.held_bundle [BUNDLE]` loads the bundle several times, as replicas do, in a process
-of its own for each role, and prints a table of what each one added after the first: that one also pays for
-libraries and for what compiling leaves behind.
+`python -m load_tests.benchmarks.held_bundle [BUNDLE]` loads the bundle several times, as replicas do, in a
+process of its own for each role, and prints what each load after the first two added: those also pay for
+libraries, and for what compiling leaves behind.
 """
 
 from __future__ import annotations

@@ -54,6 +54,7 @@ class AdapterPolicy:
         self._estimator = BitrateEstimator.of(bundle, entry.timing)
         self._session = one_thread_session(bundle.path(entry.model))
         self._explore, self._rng = explore, rng or np.random.default_rng()
+        self.bundle = bundle.id
         self._entry, self._variants = entry, len(bundle.ladder.variants)
         width = self._session.get_inputs()[0].shape[1]
         base = StateLayout(configurations, entry.embedding, 0, entry.timing.seconds)
@@ -61,7 +62,7 @@ class AdapterPolicy:
 
     def choose(self, observation: Observation) -> Choice:
         """The likeliest configuration, or one that is drawn; without a bandwidth the dense variant at the
-        smallest setting."""
+        smallest setting. Raises `BundleError` for feedback of another bundle."""
         return self.decide(observation, self.estimate(observation))
 
     def decide(self, observation: Observation, estimate: SizeEstimate) -> Choice:
@@ -83,7 +84,11 @@ class AdapterPolicy:
 
     def _seen(self, observation: Observation, bandwidth: float, estimate: SizeEstimate) -> SeenStates:
         feedback = usable(observation.feedback, self._entry.embedding)
-        embedding = np.zeros(self._entry.embedding, np.float32) if feedback is None else feedback.embedding
+        embedding = (
+            np.zeros(self._entry.embedding, np.float32)
+            if feedback is None
+            else feedback.embedding.of(self.bundle)
+        )
         # Where predictions are wrong about a street, so is the policy: both go by the same embeddings.
         told = observation.target_miou + self._entry.margin - observation.correction
         return SeenStates(
@@ -110,4 +115,4 @@ def usable(feedback: Feedback | None, embedding: int) -> Feedback | None:
     another encoder."""
     if feedback is None or feedback.age > STALE:
         return None
-    return feedback if not embedding or len(feedback.embedding) == embedding else None
+    return feedback if not embedding or len(feedback.embedding.values) == embedding else None

@@ -1,53 +1,105 @@
-"""The server's bundle on a camera: the files that a camera needs, fetched once, checked, and kept."""
+"""Servers' bundles on a camera: the files that a camera needs, fetched once, checked, and kept."""
 
 from __future__ import annotations
 
+import fcntl
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from configs.bundle import MANIFEST, Bundle, BundleError, replaced_directory
+from clients.signature import check_signature
+from configs.bundle import MANIFEST, Bundle, BundleError, replaced_directory, sha256
 from configs.manifest import Manifest
 
+SIGNATURE = "bundle.sig"
 KEPT = 3
 """Bundles that stay on disk: the one in force, and those that a server may be set back to."""
+
+
+class SignedManifest(NamedTuple):
+    """`bundle.json` as it lies at the server, and its signature (`clients.signature`)."""
+
+    content: bytes
+    signature: str | None
 
 
 class BundleServer(Protocol):
     """Where bundles come from (`clients.connection.PenanceServer`)."""
 
-    def bundle_manifest(self) -> bytes:
-        """`bundle.json` of the bundle in force."""
+    def bundle_manifest(self, bundle: str) -> SignedManifest:
+        """A bundle's manifest."""
         ...
 
-    def bundle_file(self, name: str) -> bytes:
-        """One of its files that cameras need."""
+    def bundle_file(self, bundle: str, name: str, held: str | None = None) -> bytes | None:
+        """One of its files that cameras need; None where it is the one with the SHA-256 `held`."""
         ...
 
 
-def fetch_bundle(server: BundleServer, bundle: str, cache: Path) -> Bundle:
-    """The camera's part of the bundle with this id, out of the cache where it is there and whole.
+def fetch_bundle(server: BundleServer, bundle: str, cache: Path, key: str | None = None) -> Bundle:
+    """The camera's part of the bundle with this id, out of the cache where it is there and whole. Files that
+    another bundle in the cache has just so are not fetched again.
 
-    Raises `BundleError` for what does not match its checksums, and errors of the connection.
+    key: the only one whose signature is trusted; None trusts checksums alone.
+
+    Raises `BundleError` for what does not match its checksums or its signature, and errors of the connection.
     """
     folder = cache / bundle
     if Path(bundle).name != bundle or bundle == "..":
         raise BundleError(f"{bundle!r} is no id of a bundle")
-    if (folder / MANIFEST).is_file():
-        try:
-            return Bundle.load(folder, for_camera=True)
-        except BundleError:
-            pass  # damaged on disk: fetched anew
-    manifest = server.bundle_manifest()
+    with _alone(folder):
+        if (folder / MANIFEST).is_file():
+            with suppress(BundleError):  # damaged on disk, or of a key that is not trusted: fetched anew
+                return _cached(folder, key)
+        return _fetched(server, bundle, cache, key)
+
+
+def _cached(folder: Path, key: str | None) -> Bundle:
+    found = Bundle.load(folder, for_camera=True)
+    if key is not None:
+        signature = folder / SIGNATURE
+        text = signature.read_text(encoding="utf-8") if signature.is_file() else None
+        check_signature(key, (folder / MANIFEST).read_bytes(), text)
+    return found
+
+
+def _fetched(server: BundleServer, bundle: str, cache: Path, key: str | None) -> Bundle:
+    folder, manifest = cache / bundle, server.bundle_manifest(bundle)
+    if key is not None:
+        check_signature(key, manifest.content, manifest.signature)
     with replaced_directory(folder) as partial:
-        (partial / MANIFEST).write_bytes(manifest)
-        for name in _camera_files(manifest):
-            (partial / name).write_bytes(server.bundle_file(name))
+        (partial / MANIFEST).write_bytes(manifest.content)
+        (partial / SIGNATURE).write_text(manifest.signature or "", encoding="utf-8")
+        for name in _camera_files(manifest.content):
+            _fetch_file(server, bundle, name, partial, cache)
         fetched = Bundle.load(partial, for_camera=True)
         if fetched.id != bundle:
             raise BundleError(f"the server changed its bundle while {bundle} was fetched: register again")
     _forget_oldest(cache)
     return Bundle(folder, fetched.manifest)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process of this machine at a time: the cameras of a site hear of a switch together."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _fetch_file(server: BundleServer, bundle: str, name: str, directory: Path, cache: Path) -> None:
+    """Writes one file, of which the newest copy of any other bundle may do."""
+    copies = [
+        folder / name for folder in cache.iterdir() if folder != directory and (folder / name).is_file()
+    ]
+    held = max(copies, key=lambda path: path.stat().st_mtime, default=None)
+    content = server.bundle_file(bundle, name, None if held is None else sha256(held))
+    if content is not None:
+        (directory / name).write_bytes(content)
+    elif held is not None:
+        shutil.copyfile(held, directory / name)
 
 
 def _camera_files(manifest: bytes) -> tuple[str, ...]:
@@ -66,3 +118,4 @@ def _forget_oldest(cache: Path) -> None:
     found = sorted(cache.glob(f"*/{MANIFEST}"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in found[KEPT:]:
         shutil.rmtree(path.parent)
+        path.parent.with_name(f"{path.parent.name}.lock").unlink(missing_ok=True)

@@ -12,32 +12,30 @@ import itertools
 import re
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from clients.bandwidth import Uplink
 from clients.bundles import fetch_bundle
-from clients.codec import CodecFlags, encode_segment
+from clients.codec import encode_segment
 from clients.connection import PenanceServer
 from clients.delivery import Delivery
 from clients.drops import DropLedger
+from clients.epoch import Epoch, Terms, on_ladder
 from clients.errors import RefusedByServer, ServerError, ServerUnreachable, StaleBundle, TryLater
+from clients.follower import BundleFollower
 from clients.outage import Outage
 from clients.policy import (
     AUTO,
     Choice,
-    Feedback,
     FixedPolicy,
-    Observation,
     Policy,
     PolicyFactory,
+    checked_policy,
     parse_policy,
 )
 from clients.protocol import DEFAULT_SERVER, DEFAULT_TARGET, MaskMode, Registered, Registration
@@ -46,7 +44,7 @@ from clients.retry import retry_delay
 from clients.segment import CapturedSegment, EncodedSegment, SegmentResult, dropped_segment
 from clients.source import Frame, VideoSource, without_login
 from clients.tracing import segment_tracing
-from configs.bundle import Bundle
+from configs.bundle import Bundle, BundleError
 from configs.ladder import Configuration
 from configs.settings import Settings
 
@@ -102,13 +100,9 @@ class Camera:
         self.name = name or default_name(self.source.location)
         self.pace, self.uplink = pace, uplink or Uplink()
         self._given_target = target_miou
-        if policy == AUTO:
-            self._make_policy: PolicyFactory = self._usual_policy
-        elif isinstance(policy, str):
-            self._make_policy = parse_policy(policy, explore, self._bundle)
-        else:
-            self._make_policy = policy
-        self._explore = explore
+        if isinstance(policy, str):
+            checked_policy(policy, explore)
+        self._given_policy, self._explore = policy, explore
         self._segments, self._notify = segments, notify
         self._stop, self._ended = threading.Event(), threading.Event()
         self._lock = threading.Lock()  # guards what the compressing and the sending thread share
@@ -126,15 +120,10 @@ class Camera:
             deadline,
             tracing=segment_tracing(Settings().trace_share, self.name),
         )
-        self._bundle_id = ""
-        self.configurations: tuple[Configuration, ...] = ()
-        self._policy: Policy | None = None
+        self._epoch: Epoch | None = None
+        self._follower = BundleFollower(self._epoch_of, notify)
         self._next_seq = self._refusals = 0
-        self._last_configuration: int | None = None
-        self._last_bytes: int | None = None
-        self._correction = 0.0
         self.target_miou = DEFAULT_TARGET  # to choose by, as the server said last
-        self._latest: tuple[int, int, NDArray[np.float32]] | None = None  # seq, configuration, embedding
 
     def __enter__(self) -> Self:
         self.open()
@@ -147,8 +136,24 @@ class Camera:
 
     def open(self) -> None:
         """Registers with the server, waiting for one that is not there yet."""
-        if not self.configurations:
+        if self._epoch is None:
             self._next_seq = self._register().next_seq
+
+    @property
+    def terms(self) -> Terms:
+        """Ladder, costs, classes and codec of the bundle that the camera goes by; `RuntimeError` before it is
+        open."""
+        return self._in_force().terms
+
+    @property
+    def configurations(self) -> tuple[Configuration, ...]:
+        """The ladder that the camera goes by; empty before it is open."""
+        return () if self._epoch is None else self._epoch.terms.configurations
+
+    def cost(self, configuration: Configuration) -> float:
+        """What a configuration costs, normalised by the most expensive one."""
+        terms = self.terms
+        return terms.costs[on_ladder(configuration, terms.configurations)]
 
     def stop(self) -> None:
         """Ends `run` after the segment that is on its way; any thread or signal handler may call it."""
@@ -158,6 +163,7 @@ class Camera:
 
     def close(self) -> None:
         self.stop()
+        self._follower.close()
         self.server.close()
         self._delivery.tracing.close()
 
@@ -204,27 +210,44 @@ class Camera:
         self._outage.answered()
         self._given_target = None  # registering again must not undo what was changed at the server since
         self.target_miou = registered.target_miou
-        configurations = tuple(
-            Configuration(e.configuration, e.scale, e.qp, e.variant) for e in registered.ladder
-        )
+        self._follower.pin(Settings().signing_key or registered.signing_key)
+        terms = Terms.registered(registered)
         with self._lock:
-            if (registered.bundle, configurations) != (self._bundle_id, self.configurations):
-                self._bundle_id, self.configurations = registered.bundle, configurations
-                self._policy = self._make_policy(configurations)
-                self._last_configuration = self._last_bytes = self._latest = None
+            if self._epoch is None or self._epoch.terms != terms:
+                self._epoch = Epoch(terms, self._policy_for(terms))
         return registered
 
-    def _bundle(self) -> Bundle:
-        """The camera's part of the bundle that the server has in force."""
-        return fetch_bundle(
-            self.server, self.server.registered.bundle, Settings().cache_directory / "bundles"
-        )
+    def _bundle(self, bundle: str) -> Bundle:
+        """The camera's part of a bundle that the server holds."""
+        cache = Settings().cache_directory / "bundles"
+        return fetch_bundle(self.server, bundle, cache, self._follower.key)
 
-    def _usual_policy(self, configurations: Sequence[Configuration]) -> Policy:
+    def _epoch_of(self, bundle: str) -> Epoch:
+        """All that there is of a bundle, fetched and loaded."""
+        terms = Terms.of(self._bundle(bundle))
+        return Epoch(terms, self._policy_for(terms))
+
+    def _policy_for(self, terms: Terms) -> Policy:
+        """The policy that the camera was given, for one bundle."""
+        given = self._given_policy
+        if given == AUTO:
+            return self._usual_policy(terms)
+        if isinstance(given, str):
+            given = parse_policy(given, self._explore, lambda: self._bundle(terms.bundle))
+        policy = given(terms.configurations)
+        learnt_with = getattr(policy, "bundle", terms.bundle)
+        if learnt_with != terms.bundle:
+            raise BundleError(
+                f"the policy is of bundle {learnt_with}, the server goes by {terms.bundle}: give auto, or "
+                "that bundle's"
+            )
+        return policy
+
+    def _usual_policy(self, terms: Terms) -> Policy:
         """The learnt policy, where the server's bundle has one for such segments."""
         form, wanted = self.source.format, ""
         try:
-            bundle = self._bundle()
+            bundle = self._bundle(terms.bundle)
         except RefusedByServer as refusal:
             if refusal.problem.status != 404:  # servers before this version hand out no bundle
                 raise
@@ -233,55 +256,52 @@ class Camera:
             if entry is not None and entry.timing.seconds == form.seconds and form.fps <= entry.timing.fps:
                 from clients.adapter import AdapterPolicy  # needs ONNX Runtime
 
-                return AdapterPolicy(bundle, configurations, self._explore)
+                return AdapterPolicy(bundle, terms.configurations, self._explore)
             wanted = "" if entry is None else f" (it has one for {entry.timing})"
         self._notify(f"no learnt policy for such segments{wanted}: all go at the best configuration")
         return FixedPolicy(0)
+
+    def _in_force(self) -> Epoch:
+        if self._epoch is None:
+            raise RuntimeError("open the camera first")
+        return self._epoch
 
     def _number(self, frames: list[Frame]) -> CapturedSegment:
         with self._lock:
             seq, self._next_seq = self._next_seq, self._next_seq + 1
         return CapturedSegment(seq, frames, time.time(), time.monotonic())
 
-    def _choose(self, captured: CapturedSegment) -> tuple[Choice, int | None, str]:
-        """The choice for a segment, the seq whose embedding it went by, and the bundle that its index belongs
-        to."""
+    def _choose(self, captured: CapturedSegment) -> tuple[Choice, int | None, Epoch]:
+        """The choice for a segment, the seq whose embedding it went by, and whose choice it is. Here, between
+        two segments, a camera changes to the bundle that it was asked to take."""
         with self._lock:
-            assert self._policy is not None  # open() comes first
-            feedback = made_by = None
-            if self._latest:
-                made_by, configuration, embedding = self._latest
-                feedback = Feedback(embedding, configuration, captured.seq - made_by)
-            observation = Observation(
-                self.target_miou,
-                self.uplink.bandwidth,
-                feedback,
-                self._last_configuration,
-                captured.frames,
-                self._correction,
-                self._last_bytes,
+            ready = self._follower.take()
+            if ready is not None and ready.bundle != self._in_force().bundle:
+                self._epoch = ready
+                self._notify(f"goes by bundle {ready.bundle} from segment {captured.seq} on")
+            epoch = self._in_force()
+            choice, made_by = epoch.choose(
+                captured.seq, captured.frames, self.target_miou, self.uplink.bandwidth
             )
-            choice = self._policy.choose(observation)
-            self._last_configuration, self._last_bytes = choice.configuration, None
-            return choice, made_by, self.server.registered.bundle
+            return choice, made_by, epoch
 
     def _encode(self, captured: CapturedSegment) -> EncodedSegment:
-        choice, feedback, bundle = self._choose(captured)
-        configuration = self.configurations[choice.configuration]
-        flags = CodecFlags.model_validate(self.server.registered.codec)
+        choice, feedback, epoch = self._choose(captured)
+        configuration = epoch.terms.configurations[choice.configuration]
         rate = Fraction(self.source.format.fps).limit_denominator(1000)
         started = time.perf_counter()
-        data = encode_segment(captured.frames, configuration.setting, rate, flags)
+        data = encode_segment(captured.frames, configuration.setting, rate, epoch.terms.codec)
         with self._lock:
-            self._last_bytes = len(data)
+            epoch.last_bytes = len(data)
         return EncodedSegment(
             captured,
             configuration,
-            bundle,
+            epoch.bundle,
             data,
             1000 * (time.perf_counter() - started),
             choice,
             feedback,
+            epoch.terms.configurations,
         )
 
     def _overtaken(self, segment: CapturedSegment | EncodedSegment) -> SegmentResult:
@@ -289,9 +309,9 @@ class Camera:
         if isinstance(segment, EncodedSegment):
             configuration, bundle = segment.configuration, segment.bundle
         else:
-            choice, _, bundle = self._choose(segment)
-            configuration = self.configurations[choice.configuration]
-        self._ledger.add(segment.seq, configuration.index)
+            choice, _, epoch = self._choose(segment)
+            configuration, bundle = epoch.terms.configurations[choice.configuration], epoch.bundle
+        self._ledger.add(segment.seq, configuration)
         return dropped_segment(segment, configuration, bundle, "backlog")
 
     def _send(self, segment: EncodedSegment, expiry: float | None) -> SegmentResult:
@@ -305,9 +325,9 @@ class Camera:
             except RefusedByServer as error:
                 refusal = error
             if isinstance(refusal, StaleBundle):
-                if segment.bundle == self.server.registered.bundle:  # else this is only a latecomer
+                if segment.bundle == self._in_force().bundle:  # else this is only a latecomer
                     self._register()
-                    self._notify(f"the server changed to bundle {self.server.registered.bundle}")
+                    self._notify(f"the server changed to bundle {self._in_force().bundle}")
                 segment = self._encode(segment.captured)
             elif refusal.problem.status == 401:
                 self._register()  # the token is gone; the tenant's key, if it is still good, gives a new one
@@ -317,16 +337,15 @@ class Camera:
 
     def _audit(self, segment: EncodedSegment) -> None:
         """Sends the segment's last frame at the best compression setting, if the uplink has room for it."""
-        best = self.configurations[0].setting
-        flags = CodecFlags.model_validate(self.server.registered.codec)
-        frame = encode_segment(segment.captured.frames[-1:], best, 1, flags)
+        best = segment.ladder[0].setting
+        frame = encode_segment(segment.captured.frames[-1:], best, 1, self._in_force().terms.codec)
         bandwidth = self.uplink.bandwidth
         if self.pace == "realtime" and bandwidth is not None:
             spare = 1e6 * bandwidth * self.source.format.seconds - len(segment.data)
             if len(frame) > spare:
                 return
         with contextlib.suppress(ServerError):  # an audit is a favour: nothing is tried again for it
-            self.server.send_audit(segment.seq, frame)
+            self.server.send_audit(segment.seq, frame, segment.bundle)
 
     def _refused(self, segment: EncodedSegment, refusal: RefusedByServer) -> SegmentResult:
         """Drops the one segment that the server refused; raises if it is the camera that is wrong."""
@@ -340,7 +359,7 @@ class Camera:
                 with self._lock:
                     self._next_seq = max(self._next_seq, next_seq)
         else:
-            self._ledger.add(segment.seq, segment.configuration.index)
+            self._ledger.add(segment.seq, segment.configuration)
         return dropped_segment(segment, segment.configuration, segment.bundle, "refused", str(refusal), 1)
 
     def _learn(self, result: SegmentResult) -> SegmentResult:
@@ -350,12 +369,12 @@ class Camera:
             self._refusals = 0
             if answer.target_miou is not None and not answer.replayed:
                 self.target_miou = answer.target_miou
-            if not answer.replayed:
-                self._correction = answer.correction
-            if answer.embedding is not None:
-                embedding = np.asarray(answer.embedding, np.float32)
-                with self._lock:
-                    self._latest = (answer.seq, answer.configuration, embedding)
+            epoch = self._in_force()
+            with self._lock:
+                epoch.learn(answer)
+            wanted = None if answer.replayed else answer.bundle_wanted
+            if wanted is not None and wanted != epoch.bundle:
+                self._follower.ask(wanted)
         return result
 
 

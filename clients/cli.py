@@ -213,7 +213,7 @@ def _run(
     from clients.recorder import Recorder
     from clients.report import SegmentLog, Summary
 
-    totals = Summary(lambda index: camera.server.registered.ladder[index].cost)
+    totals = Summary(camera.cost)
     with contextlib.ExitStack() as stack:
         stack.enter_context(ends_cleanly(camera))
         stack.callback(lambda: totals.write(summary) if summary else None)
@@ -224,7 +224,7 @@ def _run(
             sinks.append(stack.enter_context(SegmentLog(log)).add)
         if save:
             form = camera.source.format
-            classes = camera.server.registered.classes
+            classes = camera.terms.classes
             recorder = Recorder(save, classes, form.fps, (form.width, form.height))
             sinks.append(stack.enter_context(recorder).add)
         with contextlib.suppress(KeyboardInterrupt), contextlib.closing(camera.run()) as results:

@@ -13,7 +13,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from clients.bandwidth import SEND_BUFFER, Upload
-from clients.drops import Drop
+from clients.bundles import SignedManifest
 from clients.errors import (
     RefusedByServer,
     ServerError,
@@ -32,6 +32,7 @@ from clients.protocol import (
     SegmentAnswer,
     VariantInfo,
 )
+from clients.signature import SIGNATURE_HEADER
 from clients.uploads import UploadConnection, UploadReply
 
 CONNECT_TIMEOUT = 5.0
@@ -56,7 +57,7 @@ class SegmentParameters(BaseModel):
     probability: float | None = None  # with which the policy gave the configuration
     feedback: int | None = None  # seq of the segment whose embedding it went by
     seen: str | None = None  # what it saw of the segment, as `clients.transitions` packs it
-    dropped: tuple[Drop, ...] = ()
+    dropped: tuple[tuple[int, int], ...] = ()  # seq, and configuration on the bundle's ladder
 
     def query(self) -> dict[str, str | int | float]:
         parameters: dict[str, Any] = self.model_dump(exclude_none=True, exclude={"dropped"})
@@ -150,9 +151,8 @@ class PenanceServer:
         )
         return _read(_ANSWER, response)
 
-    def send_audit(self, seq: int, frame: bytes) -> None:
+    def send_audit(self, seq: int, frame: bytes, bundle: str) -> None:
         """Sends the last frame of a segment, at the best compression setting, as its answer asked for."""
-        bundle = self.registered.bundle
         if self._uploads is not None:
             reply = self._uploads.send("audit", seq, len(frame), [frame], {"bundle": bundle})
             if reply.problem is not None:
@@ -179,13 +179,17 @@ class PenanceServer:
         """The family of models that the server runs."""
         return _read(TypeAdapter(tuple[VariantInfo, ...]), self._request("GET", "/v1/variants", self._key))
 
-    def bundle_manifest(self) -> bytes:
-        """`bundle.json` of the bundle in force, as it lies there."""
-        return self._request("GET", "/v1/bundle", self.registered.token).content
+    def bundle_manifest(self, bundle: str) -> SignedManifest:
+        """`bundle.json` of a bundle, as it lies there. Servers of older versions give the one in force."""
+        response = self._request("GET", "/v1/bundle", self.registered.token, params={"bundle": bundle})
+        return SignedManifest(response.content, response.headers.get(SIGNATURE_HEADER))
 
-    def bundle_file(self, name: str) -> bytes:
-        """One of the bundle's files that cameras need."""
-        return self._request("GET", f"/v1/bundle/files/{name}", self.registered.token).content
+    def bundle_file(self, bundle: str, name: str, held: str | None = None) -> bytes | None:
+        """One of a bundle's files that cameras need; None where it is the one with the SHA-256 `held`."""
+        headers = {} if held is None else {"if-none-match": f'"{held}"'}
+        path, which = f"/v1/bundle/files/{name}", {"bundle": bundle}
+        response = self._request("GET", path, self.registered.token, headers, params=which)
+        return None if response.status_code == httpx.codes.NOT_MODIFIED else response.content
 
     def _path(self) -> str:
         return f"/v1/clients/{self.registered.id}"
@@ -199,7 +203,7 @@ class PenanceServer:
         except (httpx.TransportError, httpx.InvalidURL) as error:
             reason = str(error) or type(error).__name__
             raise ServerUnreachable(f"no answer from {self.url} ({reason})") from error
-        if response.is_success:
+        if response.is_success or response.status_code == httpx.codes.NOT_MODIFIED:
             return response
         if response.status_code in (502, 504):  # a proxy speaks, the server behind it does not
             raise ServerUnreachable(f"no answer from behind {self.url} ({response.status_code})")

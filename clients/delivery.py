@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from clients.bandwidth import Uplink, Upload
 from clients.connection import PenanceServer, SegmentParameters
 from clients.drops import DropLedger
+from clients.epoch import on_ladder
 from clients.errors import RefusedByServer, ServerUnreachable, TryLater, UploadTooLate
 from clients.outage import Outage
 from clients.protocol import MaskMode, SegmentAnswer
@@ -76,7 +77,7 @@ class Delivery:
                 raise
             else:
                 self.outage.answered()
-                self.ledger.acknowledge(parameters.dropped)
+                self.ledger.acknowledge(seq for seq, _ in parameters.dropped)
                 return self._answered(segment, answer, upload, started, attempt + 1)
 
     def _parameters(self, segment: EncodedSegment) -> SegmentParameters:
@@ -90,7 +91,7 @@ class Delivery:
             probability=segment.choice.probability,
             feedback=segment.feedback,
             seen=segment.choice.seen or None,
-            dropped=self.ledger.before(segment.seq),
+            dropped=tuple((seq, on_ladder(c, segment.ladder)) for seq, c in self.ledger.before(segment.seq)),
         )
 
     def _pause(self, delay: float, expiry: float | None, in_doubt_since: float | None) -> DropReason | None:
@@ -107,7 +108,7 @@ class Delivery:
 
     def _drop(self, segment: EncodedSegment, reason: DropReason, attempts: int) -> SegmentResult:
         if reason != "unanswered":
-            self.ledger.add(segment.seq, segment.configuration.index)
+            self.ledger.add(segment.seq, segment.configuration)
         return dropped_segment(segment, segment.configuration, segment.bundle, reason, attempts=attempts)
 
     def _answered(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 
 from clients.protocol import MAX_DROPPED
+from configs.ladder import Configuration
 
-Drop = tuple[int, int]  # (seq, configuration that was chosen)
+Drop = tuple[int, Configuration]  # seq, and what was chosen, on whichever ladder that was
 
 
 class DropLedger:
@@ -18,9 +20,9 @@ class DropLedger:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pending: dict[int, int] = {}
+        self._pending: dict[int, Configuration] = {}
 
-    def add(self, seq: int, configuration: int) -> None:
+    def add(self, seq: int, configuration: Configuration) -> None:
         with self._lock:
             self._pending[seq] = configuration
             for oldest in sorted(self._pending)[:-MAX_DROPPED]:
@@ -33,10 +35,10 @@ class DropLedger:
         one whose answer was lost, and would then ignore drops that only the repetition names.
         """
         with self._lock:
-            return tuple(sorted((s, c) for s, c in self._pending.items() if s < seq))
+            return tuple((s, self._pending[s]) for s in sorted(self._pending) if s < seq)
 
-    def acknowledge(self, reported: tuple[Drop, ...]) -> None:
-        """Forgets what an answered segment had reported."""
+    def acknowledge(self, reported: Iterable[int]) -> None:
+        """Forgets the seqs that an answered segment had reported."""
         with self._lock:
-            for seq, _ in reported:
+            for seq in reported:
                 self._pending.pop(seq, None)

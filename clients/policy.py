@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from clients.embedding import Embedding
 from configs.ladder import Configuration
 
 if TYPE_CHECKING:
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 class Feedback:
     """The embedding of the latest answered segment, never apart from what made it."""
 
-    embedding: NDArray[np.float32]
+    embedding: Embedding
     configuration: int
     age: int  # segments between the one that made it and the one now being chosen for; 1 is the freshest
 

@@ -152,6 +152,9 @@ class Registered(Message):
     classes: tuple[str, ...]
     ladder: tuple[LadderEntry, ...]
     codec: dict[str, str | int]
+    signing_key: str | None = Field(
+        None, max_length=64, description="whose signature bundles have: Ed25519, base64; a camera pins it"
+    )
 
 
 class VariantInfo(Message):
@@ -279,6 +282,9 @@ class SegmentAnswer(Message):
         False,
         description="whether the last frame is wanted again, at the best compression setting: "
         "PUT /v1/clients/{id}/segments/{seq}/audit, if the uplink has room",
+    )
+    bundle_wanted: str | None = Field(
+        None, description="the bundle to go on with, where it is another than this segment's"
     )
     shed: tuple[Literal["label-maps"], ...] = Field((), description="left out under pressure")
     replayed: bool = False

@@ -13,6 +13,7 @@ import numpy as np
 
 from clients.errors import CameraError
 from clients.segment import SegmentResult
+from configs.ladder import Configuration
 
 
 def segment_record(result: SegmentResult) -> dict[str, Any]:
@@ -68,9 +69,9 @@ class SegmentLog:
 
 
 class Summary:
-    """Totals of a run. `cost` gives the normalised cost of a configuration by its index on the ladder."""
+    """Totals of a run. `cost` gives the normalised cost of a configuration."""
 
-    def __init__(self, cost: Callable[[int], float]) -> None:
+    def __init__(self, cost: Callable[[Configuration], float]) -> None:
         self._cost = cost
         self.sent = self.answered = self.dropped = self.bytes = 0
         self._stages: defaultdict[str, list[float]] = defaultdict(list)
@@ -96,7 +97,7 @@ class Summary:
         if result.answer is None:
             self.dropped += 1
             self._reasons[result.dropped or "unanswered"] += 1
-            self._costs.append(self._cost(result.configuration.index))
+            self._costs.append(self._cost(result.configuration))
             return
         self.answered += 1
         self.bytes += result.bytes or 0

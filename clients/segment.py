@@ -36,6 +36,7 @@ class EncodedSegment:
     encode_ms: float
     choice: Choice
     feedback: int | None = None  # seq of the segment whose embedding the choice went by
+    ladder: tuple[Configuration, ...] = ()  # the bundle's
 
     @property
     def seq(self) -> int:

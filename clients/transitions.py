@@ -34,6 +34,7 @@ class Transition(Message):
     camera: str
     id: str = Field(description="milliseconds since 1970 and a number")
     seq: Seq
+    bundle: str = Field("", max_length=128, description="that answered; older entries name none")
     configuration: int = Field(ge=0)
     probability: float | None = Field(gt=0, le=1, description="with which the policy gave its choice")
     feedback: Seq | None = Field(description="the segment whose embedding the policy went by")

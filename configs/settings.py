@@ -31,7 +31,8 @@ class Settings(BaseSettings):
 
     bundle: Path = Field(DEFAULT_BUNDLE, description="folder of the bundle in force")
     state_directory: Path = Field(
-        default_factory=default_state_directory, description="database, default key"
+        default_factory=default_state_directory,
+        description="database, default key, a replica's copies of pushed bundles",
     )
     cache_directory: Path = Field(
         default_factory=default_cache_directory, description="a camera's copies of the servers' bundles"
@@ -47,6 +48,22 @@ class Settings(BaseSettings):
         description="Redis or Valkey to use; an embedded server is started when there is none",
     )
     redis_cluster: bool = Field(False, description="whether `redis_url` is a node of a Redis Cluster")
+    bundles_held: int = Field(
+        2,
+        ge=2,
+        le=8,
+        description="bundles that each replica holds loaded: in force, and the next or the last",
+    )
+    bundles_kept: int = Field(8, ge=1, le=64, description="bundles that may lie in the store")
+    max_bundle_bytes: int = Field(
+        256 * 2**20, gt=0, description="largest archive of a bundle that may be pushed"
+    )
+    signing_key: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9+/]{43}=$",
+        description="the only key whose signature of bundles a camera trusts (`penance-admin bundle list`); "
+        "without it, the one that its first registration gives",
+    )
     camera_idle_days: float = Field(
         90.0, gt=0, le=3650, description="a camera's state is forgotten after so long without a segment"
     )

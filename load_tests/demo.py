@@ -48,7 +48,7 @@ def stream(
         ) as camera,
     ):
         form = camera.source.format
-        classes = camera.server.registered.classes
+        classes = camera.terms.classes
         with (
             Recorder(out, classes, form.fps, (form.width, form.height)) as recorder,
             ThreadPoolExecutor(1) as writer,  # draws one segment while the next is on its way
@@ -79,7 +79,7 @@ def demo(
     except BundleError as error:
         console.print(f"demo: {error}", style="red")
         raise typer.Exit(1) from error
-    totals = Summary(lambda index: bundle.costs[index])
+    totals = Summary(lambda configuration: bundle.costs[configuration.index])
     # Its own database in a folder of its own: a demo changes nothing of an application that is in use.
     state = Path(tempfile.mkdtemp(prefix="penance-demo-"))
     try:

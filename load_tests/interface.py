@@ -14,6 +14,7 @@ from configs.rates import load_rates
 from configs.settings import Settings
 from load_tests.application import free_port
 from load_tests.recorded import segment_telemetry
+from serving.bundles.served import ServedBundles
 from serving.ingress.api import build_api
 from serving.ingress.audits import Auditor
 from serving.ingress.dispatch import Dispatcher
@@ -30,24 +31,26 @@ from serving.tenant_cache import TenantCache
 
 def services_at(url: str) -> Services:
     """What an ingress replica has; no segment may get as far as the deployments."""
-    own, bundle = Settings(), Bundle.load()
+    own = Settings()
     options, store = load_options(own.serving_file), StateStore(url, own.answers_kept, own.lease_s)
     quotas, dispatcher = Quotas(store.tenants, options.limits), Dispatcher(options.admission)
     inference = Inference((), None)  # type: ignore[arg-type]
     telemetry = segment_telemetry(store)
-    auditor = Auditor(options.audits, bundle, store.audits, inference, dispatcher, telemetry)
+    bundles = ServedBundles(Bundle.load(), own)
+    bundles.holder.hold_shipped()
+    auditor = Auditor(options.audits, bundles, store.audits, store.bundles, inference, dispatcher, telemetry)
     retention = TenantCache(
         lambda tenant: store.results.retention(tenant, options.retention), options.retention
     )
     return Services(
-        bundle,
+        bundles,
         own,
         options,
         load_rates(own.rates_file),
         store,
         Keyring(store),
         quotas,
-        SegmentService(bundle, own, store, quotas, inference, dispatcher, auditor, telemetry, retention),
+        SegmentService(bundles, own, store, quotas, inference, dispatcher, auditor, telemetry, retention),
         auditor,
         telemetry,
         retention,

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from clients.adapter import AdapterPolicy
 from clients.bitrate import BitrateEstimator
+from clients.embedding import Embedding
 from clients.luma import half_luma
 from clients.policy import Feedback, Observation
 from clients.scene import StreetScene
@@ -83,7 +84,8 @@ def _adapter_rows(bundle: Bundle) -> list[OverheadRow]:
     entry = bundle.manifest.policy
     assert entry is not None
     policy, frames = AdapterPolicy(bundle, bundle.ladder.configurations), _segment(entry.timing)
-    feedback = Feedback(np.zeros(entry.embedding, np.float32), configuration=0, age=1)
+    embedding = Embedding(bundle.id, np.zeros(entry.embedding, np.float32))
+    feedback = Feedback(embedding, configuration=0, age=1)
     seen = Observation(TARGET, BANDWIDTH, feedback if entry.embedding else None, 0, frames)
     estimate = policy.estimate(seen)
     adapter = count_layers(onnx.load(bundle.path(entry.model))) / 1e6

@@ -34,7 +34,7 @@ def build(settings: Settings) -> Application:
         )
     ingress = IngressDeployment.options(name="ingress", logging_config=log, **options.ingress.for_serve())
     return ingress.bind(
-        bundle.directory, settings, options, variants, encoder.bind(bundle.directory), database
+        bundle.directory, settings, options, variants, encoder.bind(bundle.directory, settings), database
     )
 
 

@@ -12,6 +12,7 @@ from clients.administration import TenantLimits
 from clients.results import Retention
 from configs.settings import SHIPPED_OPTIONS
 from serving.alerts.decision import AlertOptions
+from serving.bundles.evidence import CanaryOptions
 from serving.ingress.admission import AdmissionOptions
 from serving.ingress.places import ConnectionsOptions
 from serving.promise import AuditOptions
@@ -65,6 +66,7 @@ class ServingOptions(BaseModel):
     connections: ConnectionsOptions
     admission: AdmissionOptions
     audits: AuditOptions
+    canary: CanaryOptions
     alerts: AlertOptions
     telemetry: TelemetryOptions
     ingress: DeploymentOptions

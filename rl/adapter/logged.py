@@ -54,17 +54,24 @@ def read_transitions(path: Path) -> list[Transition | AuditedTransition]:
 
 
 def live_segments(
-    lines: Iterable[Transition | AuditedTransition], layout: StateLayout, margin: float
+    lines: Iterable[Transition | AuditedTransition],
+    layout: StateLayout,
+    margin: float,
+    bundle: str | None = None,
 ) -> LiveSegments:
-    """Every logged segment whose state is known. Raises `ValueError` for too few, or for an estimate or an
+    """Every logged segment whose state is known, and that `bundle` answered; None takes those of any. Lines
+    of versions that named none count as its own. Raises `ValueError` for too few, or for an estimate or an
     embedding of another bundle."""
     cameras: dict[str, list[Transition]] = {}
     audits: dict[tuple[str, int], float] = {}
+    passed_over = 0
     for line in lines:
         if isinstance(line, AuditedTransition):
             audits[line.camera, line.seq] = line.miou
-        else:
+        elif bundle is None or line.bundle in ("", bundle):
             cameras.setdefault(line.camera, []).append(line)
+        else:
+            passed_over += 1
     rows, accuracy, audited = [], [], 0
     for camera, own in cameras.items():
         usable = [line for line in own if line.probability and line.seen and line.bandwidth]
@@ -82,6 +89,7 @@ def live_segments(
         raise ValueError(
             f"{len(rows)} segments tell what their policy saw and chose with which probability, at least "
             f"{LEAST} are needed: let cameras explore (penance-camera --explore 0.2) and go on for longer"
+            + (f"; {passed_over} segments were answered by other bundles" if passed_over else "")
         )
     seen = _states(rows, layout, margin)
     return LiveSegments(

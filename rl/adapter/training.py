@@ -108,7 +108,7 @@ def train_from_live(
     """A trained policy that goes on from what its cameras logged, written to `out`. Raises `BundleError`,
     `ProfileError` and `ValueError`."""
     actor, about, layout = load_for_bundle(policy, bundle)
-    segments = live_segments(read_transitions(lines), layout, about.margin)
+    segments = live_segments(read_transitions(lines), layout, about.margin, bundle.id)
     with segment_progress(console, "steps") as bar:
         task = bar.add_task("live", total=STEPS)
         fit = learn_from_live(

@@ -22,8 +22,10 @@ from clients.protocol import CameraPatch, CameraStatus
 from clients.results import Retention, RetentionPatch
 from clients.usage import UsageReport
 from configs.rates import RateCard
+from configs.settings import Settings
 from serving.admin.usage import usage_report
 from serving.alerts.destination import check_url
+from serving.bundles.acts import BundleActs
 from serving.keys import Principal, key_fields, new_key
 from serving.options import ServingOptions
 from serving.problems import Invalid, NotFound
@@ -37,7 +39,15 @@ NO_WEBHOOK = "This tenant has no webhook. Set one with PUT /v1/tenants/{tenant}/
 class Administrator:
     """Acts in the name of `actor`: a key's id, or `offline:user`."""
 
-    def __init__(self, store: StateStore, options: ServingOptions, rates: RateCard, actor: str) -> None:
+    def __init__(
+        self,
+        store: StateStore,
+        options: ServingOptions,
+        rates: RateCard,
+        actor: str,
+        settings: Settings | None = None,
+    ) -> None:
+        self.bundles = BundleActs(store.bundles, settings or Settings(), options.canary, actor)
         self._keys, self._tenants, self._usage = store.keys, store.tenants, store.usage
         self._alerts, self._store = store.alerts, store
         self._options, self._rates, self._actor = options, rates, actor

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import getpass
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
@@ -16,6 +12,8 @@ from pydantic import ValidationError
 from clients.administration import KEY_ID_PATTERN, MAX_PAGE, TENANT_PATTERN
 from clients.usage import MONTH_PATTERN
 from configs.faults import describe_faults
+from serving.admin.bundle_cli import bundles
+from serving.admin.session import run
 
 if TYPE_CHECKING:
     from serving.admin.administrator import Administrator
@@ -24,10 +22,10 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
 webhook = typer.Typer(no_args_is_help=True, help="Where a tenant's alerts are delivered.")
 app.add_typer(webhook, name="webhook")
+app.add_typer(bundles, name="bundle")
 
 KeyId = Annotated[str, typer.Argument(help="what stands before the dot of the key")]
 Tenant = Annotated[str | None, typer.Option(help="only this tenant's")]
-Result = TypeVar("Result")
 
 
 class IssuedScope(StrEnum):
@@ -79,7 +77,7 @@ def create(
         wanted = NewKey.model_validate({"tenant": tenant, "scope": scope.value, "label": label})
     except ValidationError as error:
         raise typer.BadParameter(describe_faults(error)) from error
-    typer.echo(_run(context, lambda administrator: administrator.create(wanted)).key)
+    typer.echo(run(context, lambda administrator: administrator.create(wanted)).key)
 
 
 @app.command("list")
@@ -95,21 +93,21 @@ def list_keys(context: typer.Context, tenant: Tenant = None) -> None:
                 typer.echo("\t".join((key.id, key.tenant or "-", key.scope, state, key.label)))
             after = page.next
 
-    _run(context, lines)
+    run(context, lines)
 
 
 @app.command()
 def rotate(context: typer.Context, key_id: KeyId) -> None:
     """Ends a key and prints the one in its place, this once."""
     _check(key_id)
-    typer.echo(_run(context, lambda administrator: administrator.rotate(key_id)).key)
+    typer.echo(run(context, lambda administrator: administrator.rotate(key_id)).key)
 
 
 @app.command()
 def revoke(context: typer.Context, key_id: KeyId) -> None:
     """Ends a key or a camera's token, everywhere within 60 s."""
     _check(key_id)
-    _run(context, lambda administrator: administrator.revoke(key_id))
+    run(context, lambda administrator: administrator.revoke(key_id))
 
 
 @app.command()
@@ -152,7 +150,7 @@ def limits(
         )
     except ValidationError as error:
         raise typer.BadParameter(describe_faults(error)) from error
-    typer.echo(_run(context, lambda administrator: administrator.limits(tenant, patch)).model_dump_json())
+    typer.echo(run(context, lambda administrator: administrator.limits(tenant, patch)).model_dump_json())
 
 
 @app.command()
@@ -175,7 +173,7 @@ def retention(
         )
     except ValidationError as error:
         raise typer.BadParameter(describe_faults(error)) from error
-    typer.echo(_run(context, lambda administrator: administrator.retention(tenant, patch)).model_dump_json())
+    typer.echo(run(context, lambda administrator: administrator.retention(tenant, patch)).model_dump_json())
 
 
 @app.command()
@@ -189,7 +187,7 @@ def usage(
     _check_tenant(tenant)
     if month is not None and re.fullmatch(MONTH_PATTERN, month) is None:
         raise typer.BadParameter(f"{month!r} is no month: write it like 2026-11")
-    report = _run(context, lambda administrator: administrator.usage(tenant, month))
+    report = run(context, lambda administrator: administrator.usage(tenant, month))
     typer.echo(report.csv() if csv else report.model_dump_json(indent=1), nl=not csv)
 
 
@@ -205,7 +203,7 @@ def audit(context: typer.Context, tenant: Tenant = None) -> None:
                 typer.echo(entry.model_dump_json())
             after = page.next
 
-    _run(context, lines)
+    run(context, lines)
 
 
 @app.command()
@@ -217,7 +215,7 @@ def target(
 ) -> None:
     """Changes a camera's target while it runs, and prints its state. Over HTTP --key is the tenant's own."""
     _check_tenant(tenant)
-    done = _run(context, lambda administrator: administrator.retarget(tenant, name, miou))
+    done = run(context, lambda administrator: administrator.retarget(tenant, name, miou))
     typer.echo(done.model_dump_json())
 
 
@@ -239,14 +237,14 @@ def set_webhook(
         wanted = NewWebhook(url=url, secret=secret)
     except ValidationError as error:
         raise typer.BadParameter(describe_faults(error)) from error
-    typer.echo(_run(context, lambda administrator: administrator.set_webhook(tenant, wanted)).secret)
+    typer.echo(run(context, lambda administrator: administrator.set_webhook(tenant, wanted)).secret)
 
 
 @webhook.command("show")
 def show_webhook(context: typer.Context, tenant: Annotated[str, typer.Argument(help="whose alerts")]) -> None:
     """Prints as JSON where a tenant's alerts go and how that goes, without the secret."""
     _check_tenant(tenant)
-    typer.echo(_run(context, lambda administrator: administrator.webhook(tenant)).model_dump_json())
+    typer.echo(run(context, lambda administrator: administrator.webhook(tenant)).model_dump_json())
 
 
 @webhook.command("clear")
@@ -255,7 +253,7 @@ def clear_webhook(
 ) -> None:
     """Has a tenant's alerts delivered no more; they are still listed by GET /v1/alerts."""
     _check_tenant(tenant)
-    _run(context, lambda administrator: administrator.clear_webhook(tenant))
+    run(context, lambda administrator: administrator.clear_webhook(tenant))
 
 
 def _check(key_id: str) -> None:
@@ -267,58 +265,6 @@ def _check(key_id: str) -> None:
 def _check_tenant(tenant: str) -> None:
     if re.fullmatch(TENANT_PATTERN, tenant) is None:
         raise typer.BadParameter(f"{tenant!r} is no tenant's name: small letters, digits and hyphens")
-
-
-def _run(
-    context: typer.Context, act: Callable[[Administrator | RemoteAdministrator], Awaitable[Result]]
-) -> Result:
-    """Does one act; refusals end the command with one line."""
-    from serving.admin.remote import RemoteError
-    from serving.problems import RequestProblem, StateUnavailable
-
-    async def done() -> Result:
-        async with _administrator(context.obj) as administrator:
-            return await act(administrator)
-
-    try:
-        return asyncio.run(done())
-    except StateUnavailable as error:
-        typer.echo(
-            "penance-admin: the database does not answer. Start the application (serve run serving.app) or "
-            "set REDIS_URL to the Redis it uses; or act over HTTP with --server and --key.",
-            err=True,
-        )
-        raise typer.Exit(1) from error
-    except (RequestProblem, RemoteError) as error:
-        typer.echo(f"penance-admin: {error}", err=True)
-        raise typer.Exit(1) from error
-
-
-@asynccontextmanager
-async def _administrator(
-    remote: tuple[str, str] | None,
-) -> AsyncIterator[Administrator | RemoteAdministrator]:
-    if remote is not None:
-        from serving.admin.remote import RemoteAdministrator
-
-        async with RemoteAdministrator(*remote) as administrator:
-            yield administrator
-        return
-    from configs.rates import load_rates
-    from configs.settings import Settings
-    from serving.admin.administrator import Administrator
-    from serving.options import load_options
-    from serving.state.embedded import EmbeddedServer
-    from serving.state.store import StateStore
-
-    settings = Settings()
-    url = settings.redis_url or EmbeddedServer(settings.state_directory).url
-    store = StateStore.of(settings, url)
-    try:
-        options, rates = load_options(settings.serving_file), load_rates(settings.rates_file)
-        yield Administrator(store, options, rates, f"offline:{getpass.getuser()}")
-    finally:
-        await store.close()
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 
 import httpx
@@ -11,13 +12,41 @@ from clients.administration import AuditPage, IssuedKey, KeyPage, LimitsPatch, N
 from clients.alerts import IssuedWebhook, NewWebhook, WebhookInfo
 from clients.protocol import CameraPage, CameraStatus, Problem
 from clients.results import Retention, RetentionPatch
+from clients.rollout import ARCHIVE_TYPE, BundleStanding, Plan, StoredBundle
 from clients.usage import UsageReport
 
 TIMEOUT_S = 30.0
+PUSH_TIMEOUT_S = 600.0
 
 
 class RemoteError(RuntimeError):
     """The server refused or cannot be reached; the message says why."""
+
+
+class RemoteBundles:
+    """The acts of `BundleActs` over HTTP."""
+
+    def __init__(self, send: Callable[..., Awaitable[bytes]]) -> None:
+        self._send = send
+
+    async def standing(self) -> BundleStanding:
+        return BundleStanding.model_validate_json(await self._send("GET", "/v1/bundles"))
+
+    async def push(self, archive: bytes) -> StoredBundle:
+        return StoredBundle.model_validate_json(await self._send("POST", "/v1/bundles", archive=archive))
+
+    async def activate(self, bundle: str) -> Plan:
+        return Plan.model_validate_json(await self._send("POST", f"/v1/bundles/{bundle}/activate"))
+
+    async def canary(self, bundle: str, share: float) -> Plan:
+        path = f"/v1/bundles/{bundle}/canary"
+        return Plan.model_validate_json(await self._send("POST", path, json={"share": share}))
+
+    async def roll_back(self) -> Plan:
+        return Plan.model_validate_json(await self._send("POST", "/v1/bundles/rollback"))
+
+    async def remove(self, bundle: str) -> None:
+        await self._send("DELETE", f"/v1/bundles/{bundle}")
 
 
 class RemoteAdministrator:
@@ -27,6 +56,7 @@ class RemoteAdministrator:
         self._http = httpx.AsyncClient(
             base_url=server, headers={"Authorization": f"Bearer {key}"}, timeout=TIMEOUT_S
         )
+        self.bundles = RemoteBundles(self._send)
 
     async def __aenter__(self) -> RemoteAdministrator:
         return self
@@ -89,10 +119,20 @@ class RemoteAdministrator:
         return await self._send("GET", path, params={"after": after, "limit": str(limit)} | own)
 
     async def _send(
-        self, method: str, path: str, *, json: object = None, params: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        params: dict[str, str] | None = None,
+        archive: bytes | None = None,
     ) -> bytes:
+        headers = {} if archive is None else {"Content-Type": ARCHIVE_TYPE}
+        timeout = TIMEOUT_S if archive is None else PUSH_TIMEOUT_S
         try:
-            answer = await self._http.request(method, path, json=json, params=params)
+            answer = await self._http.request(
+                method, path, json=json, params=params, content=archive, headers=headers, timeout=timeout
+            )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise RemoteError(f"{self._http.base_url} cannot be reached: {error}") from error
         if answer.is_success:

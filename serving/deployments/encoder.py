@@ -15,6 +15,9 @@ from ray import serve
 from safetensors.torch import load_file
 
 from configs.bundle import Bundle
+from configs.settings import Settings
+from serving.bundles.holder import BundleHolder
+from serving.deployments.variant import Logits
 from serving.performance.network import AccuracyHead, load_encoder, make_encoder
 
 logger = logging.getLogger("ray.serve")
@@ -22,22 +25,22 @@ logger = logging.getLogger("ray.serve")
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """What the encoder makes of one frame's softmax."""
+    """What the encoder of this bundle makes of one frame's softmax."""
 
+    bundle: str
     embedding: tuple[float, ...]
     trained: bool  # whether the encoder ever was
     confidence: float  # mean over the frame's pixels of the highest probability
     accuracy: tuple[float, float, float] | None = None  # lower end, middle, upper end; None without a head
 
 
-class EncoderReplica:
-    """Replicas of the performance encoder. Without trained weights in the bundle the network runs as it
-    will, so that its share of every answer's time is real, and its output is marked untrained."""
+class LoadedEncoder:
+    """One bundle's encoder, ready to run. Without trained weights in the bundle the network runs as it will,
+    so that its share of every answer's time is real, and its output is marked untrained."""
 
-    def __init__(self, bundle_directory: Path) -> None:
-        bundle = Bundle.load(bundle_directory)
+    def __init__(self, bundle: Bundle) -> None:
         classes, weights = len(bundle.manifest.classes), bundle.manifest.encoder
-        self._trained = weights is not None
+        self._bundle, self._trained = bundle.id, weights is not None
         self._encoder = (
             make_encoder(classes) if weights is None else load_encoder(bundle.path(weights), classes)
         )
@@ -48,15 +51,9 @@ class EncoderReplica:
         logger.info(
             "Performance encoder of bundle %s: %s.", bundle.id, "trained" if self._trained else "untrained"
         )
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
-
-    async def encode(self, logits: NDArray[np.float16], configuration: int) -> Encoding:
-        """Embeds one frame's logits (classes, rows, columns), made at this configuration."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._embed, logits, configuration)
 
     @torch.inference_mode()
-    def _embed(self, logits: NDArray[np.float16], configuration: int) -> Encoding:
+    def embed(self, logits: NDArray[np.float16], configuration: int) -> Encoding:
         softmax = self._encoder.softmax(torch.from_numpy(logits.copy())[None])
         embedding = self._encoder(softmax)
         accuracy = None
@@ -64,7 +61,28 @@ class EncoderReplica:
             lower, middle, upper = self._head(embedding, torch.tensor([configuration]))[0].tolist()
             accuracy = (lower, middle, upper)
         confidence = float(softmax.amax(1).mean())
-        return Encoding(tuple(embedding[0].tolist()), self._trained, confidence, accuracy)
+        return Encoding(self._bundle, tuple(embedding[0].tolist()), self._trained, confidence, accuracy)
+
+
+class EncoderReplica:
+    """Replicas of the performance encoder."""
+
+    def __init__(self, bundle_directory: Path, settings: Settings) -> None:
+        self._bundles = BundleHolder("encoder", Bundle.load(bundle_directory), settings, LoadedEncoder)
+        self._bundles.start()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
+
+    async def encode(self, logits: Logits, configuration: int) -> Encoding | None:
+        """Embeds one frame's logits, made at this configuration, by the encoder of the bundle that they are
+        of; None where that is not held."""
+        encoder = self._bundles.get(logits.bundle)
+        if encoder is None:
+            return None
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, encoder.embed, logits.values, configuration)
+
+    def __del__(self) -> None:
+        self._bundles.stop()
 
 
 # Not a decorator: the class must stay importable by name, or Ray pickles its whole module by value.

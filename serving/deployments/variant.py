@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from clients.codec import DecodeError, DecodeLimits, scaled_size
 from clients.protocol import LabelMaps, MaskMode
 from configs.bundle import Bundle
 from configs.settings import Settings
+from serving.bundles.holder import BundleHolder
 from serving.decode.pool import DecoderPool, Failure
 from serving.options import VariantOptions
 from serving.telemetry.catalogue import DECODER_FAILURES
@@ -42,8 +44,10 @@ logger = logging.getLogger("ray.serve")
 
 @dataclass(frozen=True, slots=True)
 class SegmentJob:
-    """A segment on its way to a variant. `expires_at` is wall-clock time, the same on all processes here."""
+    """A segment on its way to a variant of the bundle that it names. `expires_at` is wall-clock time, the
+    same on all processes here."""
 
+    bundle: str
     data: bytes
     expected: DecodeLimits
     masks: MaskMode
@@ -52,10 +56,19 @@ class SegmentJob:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a segment was not segmented: its bytes are at fault, or it could not be done in time."""
+    """Why a segment was not segmented: its bytes are at fault, it could not be done in time, or the replica
+    does not hold the bundle that it names."""
 
-    undecodable: bool
+    kind: Literal["undecodable", "late", "bundle"]
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Logits:
+    """The last frame's logits, never apart from the bundle whose network gave them."""
+
+    bundle: str
+    values: NDArray[np.float16]  # (classes, rows, columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +76,24 @@ class Segmentation:
     """What a variant made of a segment."""
 
     class_shares: tuple[float, ...]
-    logits: NDArray[np.float16]  # (classes, rows, columns) of the last frame
+    logits: Logits
     masks: LabelMaps | None
     decode_ms: float
     infer_ms: float
     busy_ms: float  # from taking the job to giving the result
+
+
+def warm_engine(bundle: Bundle, variant: int, options: VariantOptions) -> SegmentationEngine:
+    """A variant of a bundle, ready to run at every size: first passes at a size are slow, kernels being
+    compiled, and that is not a camera's problem."""
+    network = load_variant(bundle, variant, options.threads)
+    logger.info("Variant %d of bundle %s runs on %s.", variant, bundle.id, network.runs_on)
+    engine = SegmentationEngine(network, options.batch_frames)
+    width, height = bundle.manifest.frame
+    for scale in bundle.ladder.scales * 2:
+        columns, rows = scaled_size(width, height, scale)
+        engine.run(np.zeros((options.threads, rows, columns, 3), np.uint8))
+    return engine
 
 
 class VariantReplica:
@@ -78,17 +104,16 @@ class VariantReplica:
     ) -> None:
         os.nice(NICENESS)
         bundle = Bundle.load(bundle_directory)
-        network = load_variant(bundle, variant, options.threads)
-        logger.info("Variant %d of bundle %s runs on %s.", variant, bundle.id, network.runs_on)
-        self._engine = SegmentationEngine(network, options.batch_frames)
+        self._options = options
+        self._variant, self._instruments = variant, RayInstruments()
+        self._bundles = BundleHolder(f"variant-{variant}", bundle, settings, self._load)
+        self._bundles.start()
         # OpenMP's thread count belongs to the thread that sets it; elsewhere Ray's OMP_NUM_THREADS=1 holds.
         self._inference = ThreadPoolExecutor(
             1, thread_name_prefix="inference", initializer=torch.set_num_threads, initargs=(options.threads,)
         )
         width, height = bundle.manifest.frame
         self._largest = DecodeLimits(width=width, height=height, frames=USUAL_FRAMES)
-        sizes = [scaled_size(width, height, scale) for scale in bundle.ladder.scales]
-        self._inference.submit(self._warm_up, sizes, options.threads).result()
         self._decoders = DecoderPool(
             options.decoders,
             settings.max_segment_bytes,
@@ -96,15 +121,14 @@ class VariantReplica:
             settings.decode_memory_mb,
             self._tell_of,
         )
-        self._variant, self._instruments = variant, RayInstruments()
+
+    def _load(self, bundle: Bundle) -> SegmentationEngine | None:
+        """None where the bundle has fewer variants."""
+        fewer = self._variant >= len(bundle.manifest.variants)
+        return None if fewer else warm_engine(bundle, self._variant, self._options)
 
     def _tell_of(self, failure: Failure) -> None:
         self._instruments.count(DECODER_FAILURES, variant=str(self._variant), cause=failure)
-
-    def _warm_up(self, sizes: list[tuple[int, int]], frames: int) -> None:
-        """First passes at a (width, height) are slow, kernels being compiled: not a camera's problem."""
-        for width, height in sizes * 2:
-            self._engine.run(np.zeros((frames, height, width, 3), np.uint8))
 
     async def check_health(self) -> None:
         """Serve calls this at the start and every few seconds: decoders are up before they are needed."""
@@ -113,6 +137,9 @@ class VariantReplica:
     async def segment(self, job: SegmentJob) -> Segmentation | Refusal:
         """Decodes and segments one segment; refusals are values, because they are nobody's failure."""
         taken = time.perf_counter()
+        engine = self._bundles.get(job.bundle)
+        if engine is None:
+            return Refusal("bundle", f"the replica does not hold bundle {job.bundle}")
         try:
             async with AsyncExitStack() as held:
                 with tracer.start_as_current_span("decode"):
@@ -121,21 +148,26 @@ class VariantReplica:
                 loop = asyncio.get_running_loop()
                 with tracer.start_as_current_span("infer"):
                     return await loop.run_in_executor(
-                        self._inference, self._infer, frames, job, taken, decoded
+                        self._inference, self._infer, engine, frames, job, taken, decoded
                     )
         except DecodeError as error:
-            return Refusal(undecodable=True, reason=str(error))
+            return Refusal("undecodable", str(error))
 
     def _infer(
-        self, frames: NDArray[np.uint8], job: SegmentJob, taken: float, decoded: float
+        self,
+        engine: SegmentationEngine,
+        frames: NDArray[np.uint8],
+        job: SegmentJob,
+        taken: float,
+        decoded: float,
     ) -> Segmentation | Refusal:
         if time.time() >= job.expires_at:
-            return Refusal(undecodable=False, reason="its deadline passed while it waited for the network")
-        prediction = self._engine.run(frames, job.masks)
+            return Refusal("late", "its deadline passed while it waited for the network")
+        prediction = engine.run(frames, job.masks)
         masks = None if prediction.label_maps is None else LabelMaps.pack(prediction.label_maps)
         return Segmentation(
             class_shares=tuple(float(x) for x in prediction.class_pixels / prediction.class_pixels.sum()),
-            logits=prediction.logits,
+            logits=Logits(job.bundle, prediction.logits),
             masks=masks,
             decode_ms=(decoded - taken) * 1e3,
             infer_ms=prediction.infer_ms,
@@ -143,6 +175,7 @@ class VariantReplica:
         )
 
     async def __del__(self) -> None:
+        self._bundles.stop()
         await self._decoders.close()
         self._inference.shutdown(wait=False)
 

@@ -17,6 +17,7 @@ from serving.ingress.body import read_body
 from serving.ingress.routes import (
     alerts,
     bundle,
+    bundles,
     cameras,
     health,
     keys,
@@ -43,6 +44,7 @@ ROUTERS = (
     health.router,
     variants.router,
     bundle.router,
+    bundles.router,
     cameras.router,
     segments.router,
     uploads.router,
@@ -104,15 +106,15 @@ async def _refuse_route(request: Request, error: HTTPException) -> JSONResponse:
 
 async def _receive(request: Request, call_next: Any) -> Response:
     """Notes when the request came, and bounds JSON bodies, which FastAPI reads whole before validating.
-    Segments and audits are no JSON: their routes bound them as they read. Refused segments are counted here,
-    whatever refused them."""
+    Segments, audits and bundles are no JSON: their routes bound them as they read. Refused segments are
+    counted here, whatever refused them."""
     request.state.arrived = time.perf_counter()
     request_id = request.headers.get(REQUEST_ID_HEADER)  # Serve gives one to each request that has none
     if request_id is not None and re.fullmatch(REQUEST_ID_PATTERN, request_id) is None:
         return await _refuse(
             request, Invalid(f"{REQUEST_ID_HEADER} must match {REQUEST_ID_PATTERN}. Leave it out to get one.")
         )
-    if request.method in ("POST", "PATCH", "PUT") and "/segments/" not in request.url.path:
+    if request.method in ("POST", "PATCH", "PUT") and not _bounds_its_own_body(request.url.path):
         try:
             # starlette's own cache of the body
             request._body = await read_body(request, MAX_JSON, JSON_TIMEOUT_S)
@@ -123,6 +125,10 @@ async def _receive(request: Request, call_next: Any) -> Response:
     if refused is not None and request.method == "PUT" and _SEGMENT.fullmatch(request.url.path):
         await _count_refusal(request, refused)
     return response
+
+
+def _bounds_its_own_body(path: str) -> bool:
+    return "/segments/" in path or path == "/v1/bundles"
 
 
 async def _count_refusal(request: Request, reason: str) -> None:

@@ -46,7 +46,9 @@ class Inference:
             remaining_s(),
             "performance encoder",
         )
-        assert isinstance(encoding, Encoding)
+        if not isinstance(encoding, Encoding):
+            raise _not_held("performance encoder", job.bundle)
+        _check_bundle(job.bundle, segmentation.logits.bundle, encoding.bundle)
         done = time.perf_counter()
         return Inferred(segmentation, encoding, (segmented - started) * 1e3, (done - segmented) * 1e3)
 
@@ -55,7 +57,9 @@ class Inference:
         name = f"variant {variant}"
         result = await _answer(self._variants[variant].segment.remote(job), remaining_s(), name)
         if isinstance(result, Refusal):
-            if not result.undecodable:
+            if result.kind == "bundle":
+                raise _not_held(name, job.bundle)
+            if result.kind == "late":
                 raise DeadlinePassed(f"The segment was given up: {result.reason}.")
             expected = job.expected
             raise Undecodable(
@@ -64,6 +68,17 @@ class Inference:
             )
         assert isinstance(result, Segmentation)
         return result
+
+
+def _not_held(name: str, bundle: str) -> Overloaded:
+    """A replica that has just started, or saw a switch a moment before this one."""
+    return Overloaded(f"A replica of the {name} does not hold bundle {bundle} just now. Send it again.", 1)
+
+
+def _check_bundle(named: str, *made_by: str) -> None:
+    """Raises `RuntimeError` unless all parts of an answer are of the bundle that its segment named."""
+    if any(bundle != named for bundle in made_by):
+        raise RuntimeError(f"a segment of bundle {named} was answered by {', '.join(made_by)}")
 
 
 async def _answer(response: object, remaining_s: float, name: str) -> object:

@@ -21,6 +21,7 @@ class SegmentRequest:
     tenant: str
     camera: str
     seq: int
+    bundle: Bundle
     configuration: int
     bandwidth: float | None
     target: float | None
@@ -44,7 +45,8 @@ class Outcome:
     """What became of a segment, ready to be answered and committed. `aim` is the target that the camera shall
     choose its next configurations by; `correction` what the camera's audits say of `predicted`; `drawn`
     whether it is audited, None where no audit could be drawn; `masks` the label maps that its camera gets,
-    and `kept` which of those that were made its tenant keeps for readers."""
+    and `kept` which of those that were made its tenant keeps for readers; `follow` the bundle that
+    it is to change to, if any."""
 
     inferred: Inferred
     target: float
@@ -58,17 +60,20 @@ class Outcome:
     queue_ms: float
     masks: LabelMaps | None
     kept: MaskMode
+    follow: str | None = None
 
 
-def segment_answer(bundle: Bundle, request: SegmentRequest, outcome: Outcome) -> SegmentAnswer:
+def segment_answer(request: SegmentRequest, outcome: Outcome) -> SegmentAnswer:
     """The answer as it is stored and given; its total ends here, before the commit."""
     done, inferred = time.perf_counter(), outcome.inferred
     result, encoding = inferred.segmentation, inferred.encoding
+    bundle = request.bundle
     names = bundle.manifest.classes
     return SegmentAnswer(
         seq=request.seq,
         configuration=request.configuration,
-        bundle=bundle.id,
+        bundle=encoding.bundle,
+        bundle_wanted=outcome.follow,
         embedding=encoding.embedding if encoding.trained else None,
         predicted_miou=outcome.predicted,
         correction=outcome.correction,
@@ -103,12 +108,12 @@ def segment_result(request: SegmentRequest, answer: SegmentAnswer, target: float
     return json.dumps(known | {"bytes": len(request.body), "bandwidth": request.bandwidth})
 
 
-def audit_map(bundle: Bundle, request: SegmentRequest, outcome: Outcome) -> str:
-    """What an audit of this segment is held against: variant, confidence, the last frame's label map."""
+def audit_map(request: SegmentRequest, outcome: Outcome) -> str:
+    """What an audit of this segment is held against: variant, confidence, bundle, the last frame's map."""
     masks, encoding = outcome.inferred.segmentation.masks, outcome.inferred.encoding
     assert masks is not None
-    variant = bundle.ladder[request.configuration].variant
-    return f"{variant} {encoding.confidence:.17g}\n{masks.last().model_dump_json()}"
+    variant = request.bundle.ladder[request.configuration].variant
+    return f"{variant} {encoding.confidence:.17g} {request.bundle.id}\n{masks.last().model_dump_json()}"
 
 
 def wanted_masks(asked: MaskMode, kept: MaskMode, audited: bool) -> MaskMode:

@@ -18,6 +18,8 @@ from configs.bundle import Bundle
 from configs.rates import load_rates
 from configs.settings import Settings
 from serving.alerts.watch import Watch
+from serving.bundles.rollout import Rollout
+from serving.bundles.served import ServedBundles
 from serving.ingress.api import build_api
 from serving.ingress.audits import Auditor
 from serving.ingress.dispatch import Dispatcher
@@ -54,7 +56,8 @@ class IngressReplica:
         encoder: DeploymentHandle[Any],
         database: DeploymentHandle[Any] | None,
     ) -> None:
-        self._bundle, self._settings = Bundle.load(bundle_directory), settings
+        self._bundles, self._settings = ServedBundles(Bundle.load(bundle_directory), settings), settings
+        self._bundles.holder.start()
         self._options, self._rates = options, load_rates(settings.rates_file)
         self._variants, self._encoder, self._database = variants, encoder, database
         self._starting: asyncio.Task[Services] | None = None
@@ -74,11 +77,13 @@ class IngressReplica:
         labels = TenantLabels(store.tenants, self._options.telemetry.tenants)
         telemetry = SegmentTelemetry(instruments, labels)
         audits = self._options.audits
-        auditor = Auditor(audits, self._bundle, store.audits, inference, dispatcher, telemetry)
+        auditor = Auditor(
+            audits, self._bundles, store.audits, store.bundles, inference, dispatcher, telemetry
+        )
         kept = self._options.retention
         retention = TenantCache(lambda tenant: store.results.retention(tenant, kept), kept)
         segments = SegmentService(
-            self._bundle, self._settings, store, quotas, inference, dispatcher, auditor, telemetry, retention
+            self._bundles, self._settings, store, quotas, inference, dispatcher, auditor, telemetry, retention
         )
         if not self._settings.redis_cluster:  # what older versions left, which knew no clusters
             await store.keys.take_over()
@@ -89,9 +94,10 @@ class IngressReplica:
             asyncio.create_task(watch.run()),
             asyncio.create_task(Pulse(instruments, dispatcher, store).run()),
             asyncio.create_task(_tell_load(store, dispatcher)),
+            asyncio.create_task(Rollout(store.bundles, self._bundles, self._options.canary).run()),
         )
         return Services(
-            self._bundle,
+            self._bundles,
             self._settings,
             self._options,
             self._rates,
@@ -119,6 +125,9 @@ class IngressReplica:
             await self.services()
         except StateUnavailable as problem:
             logger.warning("Not ready yet: %s", problem.detail)
+
+    def __del__(self) -> None:
+        self._bundles.holder.stop()
 
 
 async def _tell_load(store: StateStore, dispatcher: Dispatcher) -> None:

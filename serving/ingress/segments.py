@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
@@ -17,6 +17,7 @@ from clients.protocol import LabelMaps, MaskMode, SegmentAnswer, SegmentFormat
 from clients.results import Retention
 from configs.bundle import Bundle
 from configs.settings import Settings
+from serving.bundles.served import ServedBundles
 from serving.deployments.encoder import Encoding
 from serving.deployments.variant import SegmentJob
 from serving.ingress.admission import BrownOut, ServiceTimes
@@ -58,7 +59,7 @@ class SegmentService:
 
     def __init__(
         self,
-        bundle: Bundle,
+        bundles: ServedBundles,
         settings: Settings,
         store: StateStore,
         quotas: Quotas,
@@ -68,7 +69,7 @@ class SegmentService:
         telemetry: SegmentTelemetry,
         retention: TenantCache[Retention],
     ) -> None:
-        self._bundle, self._settings, self._store, self._quotas = bundle, settings, store, quotas
+        self._bundles, self._settings, self._store, self._quotas = bundles, settings, store, quotas
         self._inference, self._dispatcher, self._times = inference, dispatcher, ServiceTimes()
         self._auditor, self._telemetry, self._retention = auditor, telemetry, retention
         self._background: set[asyncio.Task[Any]] = set()
@@ -152,8 +153,9 @@ class SegmentService:
         segment = claim.segment
         assert segment is not None
         target = claim.target_miou if request.target is None else request.target
-        configuration = self._bundle.ladder[request.configuration]
-        flops = self._bundle.segment_flops(configuration, segment.frames, segment.width, segment.height)
+        bundle = request.bundle
+        configuration = bundle.ladder[request.configuration]
+        flops = bundle.segment_flops(configuration, segment.frames, segment.width, segment.height)
         amounts = {
             "segments_per_s": 1.0,
             "gflops_per_s": flops / 1e9,
@@ -199,7 +201,7 @@ class SegmentService:
             inferred=inferred,
             target=target,
             flops=flops,
-            predicted=await self._predict(configuration.variant, inferred.encoding),
+            predicted=await self._predict(bundle, configuration.variant, inferred.encoding),
             correction=claim.correction,
             drawn=drawn,
             # below the camera's own only under pressure, and by no more than its tenant consents to
@@ -209,14 +211,16 @@ class SegmentService:
             queue_ms=(started - queued) * 1e3,
             masks=await _part(inferred.segmentation.masks, asked),
             kept=kept,
+            follow=self._bundles.follow(request.camera, bundle.id),
         )
         return await self._commit(request, segment, outcome, retention.window_s)
 
     async def _infer(self, request: SegmentRequest, segment: SegmentFormat, masks: MaskMode) -> Inferred:
-        configuration = self._bundle.ladder[request.configuration]
+        configuration = request.bundle.ladder[request.configuration]
         width, height = scaled_size(segment.width, segment.height, configuration.scale)
         longest = self._settings.answer_timeout_s
         job = SegmentJob(
+            bundle=request.bundle.id,
             data=request.body,
             expected=DecodeLimits(width=width, height=height, frames=segment.frames),
             masks=masks,
@@ -224,16 +228,16 @@ class SegmentService:
         )
         return await self._inference.run(configuration, job, lambda: request.remaining_s(longest))
 
-    async def _predict(self, variant: int, encoding: Encoding) -> float:
+    async def _predict(self, bundle: Bundle, variant: int, encoding: Encoding) -> float:
         """The mIoU to expect: the accuracy head's, or as audits calibrate confidence where there is none."""
         if encoding.accuracy is not None:
             return encoding.accuracy[1]
-        return await self._auditor.predict(variant, encoding.confidence)
+        return await self._auditor.predict(bundle, variant, encoding.confidence)
 
     async def _commit(
         self, request: SegmentRequest, segment: SegmentFormat, outcome: Outcome, window_s: float
     ) -> SegmentAnswer:
-        answer, target = segment_answer(self._bundle, request, outcome), outcome.target
+        answer, target = segment_answer(request, outcome), outcome.target
         if request.remaining_s(self._settings.answer_timeout_s) <= 0:
             raise DeadlinePassed("The segment was ready only after its deadline and was not counted.")
         allowed = None if request.bandwidth is None else request.bandwidth * segment.seconds
@@ -251,10 +255,11 @@ class SegmentService:
             flops=outcome.flops,
             answer=answer.model_copy(update={"masks": None}).model_dump_json(),
             embedding=answer.embedding,
-            dropped=[(seq, self._bundle.costs[index]) for seq, index in request.dropped],
+            dropped=[(seq, request.bundle.costs[index]) for seq, index in request.dropped],
             audit_share=None if outcome.drawn is None else self._auditor.options.share,
-            audit_map=audit_map(self._bundle, request, outcome) if outcome.drawn else None,
+            audit_map=audit_map(request, outcome) if outcome.drawn else None,
             bandwidth=request.bandwidth,
+            bundle=request.bundle.id,
             decision=request.decision,
             result=segment_result(request, answer, target),
             window_s=window_s,
@@ -266,15 +271,15 @@ class SegmentService:
             done = await self._store.commit(request.camera, commit)
         commit_ms = (time.perf_counter() - began) * 1e3
         if done.past_hours:  # once an hour and camera, and nothing that an answer waits for
-            folding = asyncio.create_task(self._fold(request.tenant, request.camera))
-            self._background.add(folding)
-            folding.add_done_callback(self._background.discard)
+            self._in_background(self._fold(request.tenant, request.camera))
         if done.verdict == "committed":
+            if done.drops:
+                self._in_background(self._auditor.count_drops(request.bundle, done.drops))
             await self._telemetry.accepted(
                 request.tenant,
                 request.camera,
                 answer,
-                variant=self._bundle.ladder[request.configuration].variant,
+                variant=request.bundle.ladder[request.configuration].variant,
                 target=target,
                 size=size,
                 dropped=done.drops,
@@ -285,6 +290,11 @@ class SegmentService:
             return await self._replayed(request, done.answer)
         self._refuse_unless_claimed(done.verdict, request, done.answer)
         raise Invalid(f"The segment's state is {done.verdict}.")
+
+    def _in_background(self, act: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(act)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     async def _replayed(self, request: SegmentRequest, stored: str) -> SegmentAnswer:
         """A stored answer, with its label maps as long as they are held."""

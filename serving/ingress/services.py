@@ -14,10 +14,10 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from clients.results import Retention
-from configs.bundle import Bundle
 from configs.rates import RateCard
 from configs.settings import Settings
 from serving.admin.administrator import Administrator
+from serving.bundles.served import ServedBundles
 from serving.ingress.audits import Auditor
 from serving.ingress.places import Places
 from serving.ingress.query import CameraId
@@ -37,7 +37,7 @@ NO_CAMERA = "There is no such camera for this key. Register it with POST /v1/cli
 class Services:
     """Everything behind the routes; one instance an ingress replica."""
 
-    bundle: Bundle
+    bundles: ServedBundles
     settings: Settings
     options: ServingOptions
     rates: RateCard
@@ -94,7 +94,9 @@ CameraPrincipal = Annotated[Principal, Depends(camera_principal)]
 
 def administrator_for(principal: Principal, services: Services) -> Administrator:
     """Acts in the name of the key; whether it may, the caller has asked."""
-    return Administrator(services.store, services.options, services.rates, principal.key_id)
+    return Administrator(
+        services.store, services.options, services.rates, principal.key_id, services.settings
+    )
 
 
 async def _administrator(principal: ThePrincipal, services: TheServices) -> Administrator:

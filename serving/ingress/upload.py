@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from configs.bundle import Bundle
 from serving.ingress.outcome import SegmentRequest
 from serving.ingress.query import SegmentParameters, check_configuration, parse_dropped, read_decision
 from serving.ingress.services import NO_CAMERA, Services
 from serving.keys import Principal
-from serving.problems import Invalid, NotFound, WrongBundle
+from serving.problems import Invalid, NotFound
 from serving.state.transitions import Decision
 
 
@@ -19,6 +20,7 @@ class AnnouncedSegment:
 
     camera: str
     seq: int
+    bundle: Bundle
     parameters: SegmentParameters
     dropped: tuple[tuple[int, int], ...]
     decision: Decision
@@ -26,16 +28,11 @@ class AnnouncedSegment:
     @classmethod
     def of(cls, services: Services, camera: str, seq: int, parameters: SegmentParameters) -> AnnouncedSegment:
         """Raises `WrongBundle` or `Invalid` before a byte of the body is read."""
-        in_force = services.bundle
-        if parameters.bundle != in_force.id:
-            raise WrongBundle(
-                f"Bundle {in_force.id} is in force, not {parameters.bundle}. "
-                "Register again to get its ladder."
-            )
-        check_configuration(parameters.configuration, in_force.ladder)
-        dropped = parse_dropped(parameters.dropped, seq, in_force.ladder)
+        bundle = services.bundles.named(parameters.bundle)
+        check_configuration(parameters.configuration, bundle.ladder)
+        dropped = parse_dropped(parameters.dropped, seq, bundle.ladder)
         decision = read_decision(seq, parameters.probability, parameters.feedback, parameters.seen)
-        return cls(camera, seq, parameters, dropped, decision)
+        return cls(camera, seq, bundle, parameters, dropped, decision)
 
     def with_body(self, principal: Principal, body: bytes, arrived: float) -> SegmentRequest:
         """The segment as the application takes it; `arrived` is when its first byte did."""
@@ -46,6 +43,7 @@ class AnnouncedSegment:
             tenant=principal.tenant,
             camera=self.camera,
             seq=self.seq,
+            bundle=self.bundle,
             configuration=told.configuration,
             bandwidth=told.bandwidth,
             target=told.target,
@@ -58,12 +56,6 @@ class AnnouncedSegment:
             captured_at=told.captured_at,
             decision=self.decision,
         )
-
-
-def check_audit_bundle(services: Services, bundle: str) -> None:
-    """Raises `WrongBundle` for an audit of another bundle's segment."""
-    if bundle != services.bundle.id:
-        raise WrongBundle(f"Bundle {services.bundle.id} is in force, not {bundle}. Send no audit.")
 
 
 async def take_audit(services: Services, tenant: str, camera: str, seq: int, frame: bytes) -> None:

@@ -19,7 +19,7 @@ from clients.uploads import UploadReply
 from configs.faults import describe_faults
 from serving.ingress.query import SegmentParameters
 from serving.ingress.services import Services, camera_principal, principal_of
-from serving.ingress.upload import AnnouncedSegment, check_audit_bundle, take_audit
+from serving.ingress.upload import AnnouncedSegment, take_audit
 from serving.keys import Principal
 from serving.problems import Invalid, RequestProblem, TooLarge, UploadTimeout
 
@@ -153,7 +153,7 @@ class UploadSession:
         principal = await self.principal()  # a key may have ended since the connection was opened
         principal.require_upload()
         if isinstance(head, AuditHead):
-            check_audit_bundle(self._services, head.bundle)
+            self._services.bundles.named(head.bundle)
             frame = await self._body(head.size)
             await take_audit(self._services, principal.tenant, self._camera, head.seq, frame)
             return None

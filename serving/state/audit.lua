@@ -9,7 +9,8 @@ if not asked then
   return ''
 end
 redis.call('HDEL', audits, ARGV[1])
-local epoch, updates, target, predicted = string.match(asked, '^(%d+) (%d+) (%S+) (%S*)\n')
+-- Older versions did not name the bundle.
+local epoch, updates, target, predicted, bundle = string.match(asked, '^(%d+) (%d+) (%S+) (%S*) ?(%S*)\n')
 local deficit = tonumber(target) - tonumber(ARGV[2])
 redis.call('HINCRBY', camera, 'audits_done', 1)
 if ARGV[4] ~= '0' then
@@ -20,8 +21,9 @@ if deficit > 0 then
   redis.call('HINCRBY', camera, 'audits_failed', 1)
 end
 local state = redis.call('HMGET', camera, 'epoch', 'deficit_updates', 'deficit_average', 'audit_weight',
-  'audit_error')
-if predicted ~= '' then
+  'audit_error', 'state_bundle')
+-- What was wrong about another bundle's prediction says nothing of this one's.
+if predicted ~= '' and (bundle == '' or bundle == state[6]) then
   -- Older audits count for less: streets, cameras and bundles change.
   local kept = tonumber(ARGV[5])
   redis.call('HSET', camera, 'audit_weight', string.format('%.17g', kept * tonumber(state[4] or '0') + 1),

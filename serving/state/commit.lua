@@ -7,7 +7,7 @@
 --       was drawn), label map of the last frame ('' unless this segment is audited), transitions kept,
 --       bandwidth, probability of the choice, seq whose embedding it went by, what else the policy saw ('' each
 --       where unknown), the result as JSON, results kept, window of results in milliseconds, label maps ('' if none
---       are kept), seconds that they are kept.
+--       are kept), seconds that they are kept, the bundle that answered ('' where unknown).
 -- Returns {verdict, answer, 1 if counters of past hours wait to be folded, drops that were counted}. The averages'
 -- arithmetic is that of serving/state/averages.py, to the bit.
 local camera, answers, open, usage, audits, transitions, results, maps = unpack(KEYS)
@@ -24,7 +24,7 @@ elseif stored then
   return {'replay', stored}
 end
 local state = redis.call('HMGET', camera, 'last_seq', 'floor_seq', 'state_target', 'cost_average',
-  'deficit_average', 'overuse_average', 'state_version', 'deficit_updates', 'epoch')
+  'deficit_average', 'overuse_average', 'state_version', 'deficit_updates', 'epoch', 'state_bundle')
 local last, floor = tonumber(state[1] or '-1'), tonumber(state[2] or '-1')
 if tonumber(seq) <= last and not redis.call('ZSCORE', open, seq) then
   return {'stale', tostring(last)}
@@ -41,7 +41,13 @@ local function exact(number)
 end
 local cost_average, deficit, overuse = tonumber(state[4] or ''), tonumber(state[5] or '0'), tonumber(state[6] or '0')
 -- A new target starts the competition anew (DESIGN: whenever A or B is drawn anew).
-if state[3] and tonumber(state[3]) ~= target then
+-- So does another bundle: its costs are in another unit, its predictions are another network's.
+local bundle = ARGV[28] or ''
+local changed = bundle ~= '' and state[10] and state[10] ~= bundle
+if changed then
+  redis.call('HDEL', camera, 'audit_weight', 'audit_error')
+end
+if changed or (state[3] and tonumber(state[3]) ~= target) then
   cost_average, deficit, overuse = nil, 0, 0
   updates, epoch = 0, epoch + 1
 end
@@ -96,7 +102,8 @@ if ARGV[17] ~= '' then
   for i = 1, #waiting - AUDITS_OPEN + 1 do
     redis.call('HDEL', audits, waiting[i])
   end
-  redis.call('HSET', audits, seq, string.format('%d %d %s %s\n', epoch, updates, ARGV[8], ARGV[5]) .. ARGV[17])
+  redis.call('HSET', audits, seq, string.format('%d %d %s %s %s\n', epoch, updates, ARGV[8],
+    ARGV[5], bundle) .. ARGV[17])
   redis.call('EXPIRE', audits, 3600)
 end
 if tonumber(seq) > last then last = tonumber(seq) end
@@ -107,6 +114,11 @@ redis.call('HSET', camera, 'state_version', '2', 'last_at', time[1], 'state_targ
   'cost_average', exact(cost_average), 'deficit_average', exact(deficit), 'overuse_average', exact(overuse))
 if ARGV[12] ~= '' then
   redis.call('HSET', camera, 'last_embedding', ARGV[12])
+elseif changed then
+  redis.call('HDEL', camera, 'last_embedding')
+end
+if bundle ~= '' then
+  redis.call('HSET', camera, 'state_bundle', bundle)
 end
 redis.call('HINCRBY', camera, 'segments', 1)
 redis.call('HINCRBY', camera, 'bytes', ARGV[6])
@@ -118,7 +130,8 @@ redis.call('ZREM', open, seq)
 if ARGV[18] ~= '0' then
   redis.call('XADD', transitions, 'MAXLEN', '~', ARGV[18], '*', 'seq', seq, 'configuration', ARGV[2],
     'probability', ARGV[20], 'feedback', ARGV[21], 'seen', ARGV[22], 'bytes', ARGV[6], 'bandwidth', ARGV[19],
-    'target', ARGV[8], 'cost', ARGV[3], 'deficit', ARGV[5], 'overuse', ARGV[4], 'embedding', ARGV[12])
+    'target', ARGV[8], 'cost', ARGV[3], 'deficit', ARGV[5], 'overuse', ARGV[4], 'embedding', ARGV[12],
+    'bundle', bundle)
   redis.call('EXPIRE', transitions, ARGV[15])
 end
 

@@ -32,6 +32,7 @@ from serving.problems import QuotaExceeded, StateUnavailable
 from serving.state.alerts import AlertStore
 from serving.state.audits import AuditStore, audits_key
 from serving.state.averages import SMOOTHING
+from serving.state.bundles import BundleStore
 from serving.state.connection import PREFIX, SCRIPTS, camera_key, key_hash, reaching_redis
 from serving.state.live import LiveStore
 from serving.state.registry import KeyRegistry
@@ -66,7 +67,8 @@ class Claim:
 class Commit:
     """One segment's outcome, ready to be counted. `dropped` pairs seq with cost. `audit_share` is the
     probability with which an audit was drawn, None where none could be; `audit_map` is the last frame's label
-    map, as JSON, where this segment is audited. `bandwidth` is in megabytes per second. `result` is a
+    map, as JSON, where this segment is audited. `bandwidth` is in megabytes per second. `bundle`
+    is the one that answered. `result` is a
     `Result` as JSON, without what only the commit knows; `maps` are its label maps, kept for `maps_kept_s`.
     """
 
@@ -85,6 +87,7 @@ class Commit:
     audit_share: float | None = None
     audit_map: str | None = None
     bandwidth: float | None = None
+    bundle: str = ""
     decision: Decision = UNTOLD
     result: str = "{}"
     window_s: float = 120.0
@@ -151,6 +154,7 @@ class StateStore:
         self.audits = AuditStore(self._redis, transitions_kept)
         self.transitions = TransitionStore(self._redis)
         self.live = LiveStore(self._redis)
+        self.bundles = BundleStore(self._redis)
         self.results = ResultStore(self._redis, maps_kept)
 
     @classmethod
@@ -243,6 +247,7 @@ class StateStore:
             str(round(commit.window_s * 1000)),
             maps if len(maps) <= LARGEST_MAPS else "",
             str(max(1, round(commit.maps_kept_s))),
+            commit.bundle,
         ]
         own = (usage_key(camera), audits_key(camera), transitions_key(camera), results_key(camera))
         async with reaching_redis():

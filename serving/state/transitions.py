@@ -58,6 +58,6 @@ def _line(camera: str, number: str, fields: dict[str, str]) -> Transition | Audi
     if "miou" in fields:
         return AuditedTransition.model_validate({"camera": camera, "id": number, **fields})
     # what is unknown stands as an empty string
-    held = {name: value for name, value in fields.items() if value or name in ("seen", "embedding")}
+    held = {name: value for name, value in fields.items() if value or name in ("seen", "embedding", "bundle")}
     unknown = dict.fromkeys(("probability", "feedback", "bandwidth", "deficit", "overuse"))
     return Transition.model_validate({"camera": camera, "id": number, **unknown, **held})

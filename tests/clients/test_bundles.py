@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from clients.bundles import KEPT, fetch_bundle
-from configs.bundle import DEFAULT_BUNDLE, MANIFEST, Bundle, BundleError, write_manifest
+from clients.bundles import KEPT, SignedManifest, fetch_bundle
+from configs.bundle import DEFAULT_BUNDLE, MANIFEST, Bundle, BundleError, sha256, write_manifest
+from serving.bundles.signing import SigningKey
 
 POLICY = {
     "timing": {"seconds": 1, "fps": 15},
@@ -23,17 +24,18 @@ POLICY = {
 class FolderServer:
     """Hands out a folder, and counts what was asked for."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory, self.asked = directory, []
+    def __init__(self, directory: Path, key: SigningKey | None = None) -> None:
+        self.directory, self.key = directory, key
+        self.asked: list[str] = []
 
-    asked: list[str]
+    def bundle_manifest(self, bundle: str) -> SignedManifest:
+        self.asked.append(MANIFEST)
+        content = (self.directory / MANIFEST).read_bytes()
+        return SignedManifest(content, self.key.sign(content) if self.key else None)
 
-    def bundle_manifest(self) -> bytes:
-        return self.bundle_file(MANIFEST)
-
-    def bundle_file(self, name: str) -> bytes:
+    def bundle_file(self, bundle: str, name: str, held: str | None = None) -> bytes | None:
         self.asked.append(name)
-        return (self.directory / name).read_bytes()
+        return None if held == sha256(self.directory / name) else (self.directory / name).read_bytes()
 
 
 @pytest.fixture
@@ -71,7 +73,7 @@ def test_what_was_damaged_on_the_way_is_refused_and_not_kept(served: Bundle, tmp
     (served.directory / "policy.onnx").write_bytes(b"rot")
     with pytest.raises(BundleError, match="does not match its checksum"):
         fetch_bundle(FolderServer(served.directory), served.id, tmp_path / "cache")
-    assert not list((tmp_path / "cache").iterdir())
+    assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
 
 
 def test_another_bundle_than_the_one_registered_with_is_not_taken(served: Bundle, tmp_path: Path) -> None:
@@ -100,5 +102,44 @@ def test_old_bundles_are_forgotten(tmp_path: Path) -> None:
     for number in range(KEPT + 2):
         made = bundle_with(tmp_path / f"served{number}", bytes([number]))
         fetch_bundle(FolderServer(made.directory), made.id, cache)
-    assert len(list(cache.iterdir())) == KEPT
+    assert len([path for path in cache.iterdir() if path.is_dir()]) == KEPT
     assert (cache / made.id).exists()
+
+
+def test_what_another_bundle_in_the_cache_has_just_so_is_not_sent_again(tmp_path: Path) -> None:
+    one, other = bundle_with(tmp_path / "one", b"a model"), bundle_with(tmp_path / "other", b"another")
+    cache = tmp_path / "cache"
+    fetch_bundle(FolderServer(one.directory), one.id, cache)
+    sent: list[str] = []
+
+    class Counting(FolderServer):
+        def bundle_file(self, bundle: str, name: str, held: str | None = None) -> bytes | None:
+            content = super().bundle_file(bundle, name, held)
+            sent.extend([name] if content is not None else [])
+            return content
+
+    assert (
+        fetch_bundle(Counting(other.directory), other.id, cache).path("policy.onnx").read_bytes()
+        == b"another"
+    )
+    assert sent == ["policy.onnx"]
+
+
+def test_with_a_pinned_key_only_its_signature_is_trusted(served: Bundle, tmp_path: Path) -> None:
+    key, stranger = SigningKey.make(), SigningKey.make()
+    cache = tmp_path / "cache"
+    with pytest.raises(BundleError, match="has no signature"):
+        fetch_bundle(FolderServer(served.directory), served.id, cache, key.public)
+    with pytest.raises(BundleError, match="not that of the key that is trusted"):
+        fetch_bundle(FolderServer(served.directory, stranger), served.id, cache, key.public)
+    assert fetch_bundle(FolderServer(served.directory, key), served.id, cache, key.public).id == served.id
+
+
+def test_what_was_cached_without_a_signature_is_fetched_anew_once_a_key_is_pinned(
+    served: Bundle, tmp_path: Path
+) -> None:
+    key = SigningKey.make()
+    fetch_bundle(FolderServer(served.directory), served.id, tmp_path)
+    server = FolderServer(served.directory, key)
+    fetch_bundle(server, served.id, tmp_path, key.public)
+    assert MANIFEST in server.asked

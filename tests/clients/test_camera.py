@@ -168,7 +168,7 @@ def test_the_policy_sees_the_embedding_with_what_made_it(peer: Peer, video: Path
     assert (seen[0].feedback, seen[0].last_configuration, seen[0].bandwidth) == (None, None, None)
     assert seen[1].feedback is not None
     assert (seen[1].feedback.configuration, seen[1].feedback.age) == (5, 1)
-    assert seen[1].feedback.embedding.tolist() == [0.25, 0.5]
+    assert seen[1].feedback.embedding.of(peer.bundle).tolist() == [0.25, 0.5]
     assert seen[1].last_configuration == 5
 
 

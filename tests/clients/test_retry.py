@@ -15,6 +15,9 @@ from clients.key import find_key
 from clients.outage import Outage
 from clients.protocol import MAX_DROPPED, Problem
 from clients.retry import Backoff, retry_delay
+from configs.ladder import load_ladder
+
+LADDER = load_ladder()
 
 
 def a_problem(status: int, slug: str = "overload") -> Problem:
@@ -67,15 +70,15 @@ def test_drops_are_acknowledged_exactly_once(data: st.DataObject) -> None:
     ledger, committed, dropped = DropLedger(), [], []
     for seq in range(data.draw(st.integers(1, 40))):
         if data.draw(st.booleans()):
-            ledger.add(seq, seq % 90)
-            dropped.append((seq, seq % 90))
+            ledger.add(seq, LADDER[seq % 90])
+            dropped.append((seq, LADDER[seq % 90]))
             continue
         reported = ledger.before(seq)
         for _ in range(data.draw(st.integers(0, 2))):  # repetitions of one seq carry the same report
             late = max(seq, 1000 + len(dropped))
             assert all(s < late for s, _ in reported)
         committed += reported
-        ledger.acknowledge(reported)
+        ledger.acknowledge(dropped_seq for dropped_seq, _ in reported)
     committed += ledger.before(10_000)
     assert committed == dropped
 
@@ -83,10 +86,10 @@ def test_drops_are_acknowledged_exactly_once(data: st.DataObject) -> None:
 def test_the_ledger_is_bounded_and_keeps_the_newest() -> None:
     ledger = DropLedger()
     for seq in range(3 * MAX_DROPPED):
-        ledger.add(seq, 1)
+        ledger.add(seq, LADDER[1])
     pending = ledger.before(10**6)
     assert len(pending) == MAX_DROPPED
-    assert pending[-1] == (3 * MAX_DROPPED - 1, 1)
+    assert pending[-1] == (3 * MAX_DROPPED - 1, LADDER[1])
 
 
 def test_an_outage_is_one_line_and_an_end() -> None:

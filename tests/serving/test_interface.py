@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 from clients.administration import NewKey
 from clients.protocol import SEGMENT_TYPE
+from clients.rollout import ARCHIVE_TYPE
 from configs.rates import load_rates
 from configs.settings import Settings
 from load_tests.interface import served
@@ -54,7 +55,7 @@ def keys(server: EmbeddedServer) -> dict[str, str]:
     return asyncio.run(make())
 
 
-@schemathesis.serializer(SEGMENT_TYPE)
+@schemathesis.serializer(SEGMENT_TYPE, ARCHIVE_TYPE)
 def as_it_is(_: schemathesis.SerializationContext, body: object) -> bytes:
     return body if isinstance(body, bytes) else str(body).encode()
 

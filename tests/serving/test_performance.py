@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from safetensors.torch import save_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from configs.bundle import DEFAULT_BUNDLE, MANIFEST, Bundle, write_manifest
-from serving.deployments.encoder import EncoderReplica
+from serving.deployments.encoder import LoadedEncoder
 from serving.performance.network import EMBEDDING, INPUT_SIZE, AccuracyHead, encoder_input, make_encoder
 
 
@@ -76,18 +75,19 @@ def test_an_untrained_encoder_is_the_same_everywhere() -> None:
 
 
 @pytest.mark.parametrize("trained", [True, False])
-def test_a_replica_embeds_logits_and_says_whether_it_was_trained(trained: bool, tmp_path: Path) -> None:
+def test_an_encoder_embeds_logits_and_says_whether_it_was_trained(trained: bool, tmp_path: Path) -> None:
     directory = with_encoder(tmp_path, {}) if trained else with_encoder(tmp_path, WITHOUT)
-    encoding = asyncio.run(EncoderReplica(directory).encode(logits()[0].to(torch.float16).numpy(), 0))
+    encoding = LoadedEncoder(Bundle.load(directory)).embed(logits()[0].to(torch.float16).numpy(), 0)
+    assert encoding.bundle == Bundle.load(directory).id
     assert len(encoding.embedding) == EMBEDDING
     assert np.isfinite(encoding.embedding).all()
     assert encoding.trained == trained
     assert (encoding.accuracy is not None) == trained
 
 
-def test_a_replica_with_a_head_says_how_accurate_the_segment_was(tmp_path: Path) -> None:
+def test_an_encoder_with_a_head_says_how_accurate_the_segment_was(tmp_path: Path) -> None:
     directory = with_encoder(tmp_path, {"encoder": "other.safetensors", "accuracy_head": "head.safetensors"})
-    encoding = asyncio.run(EncoderReplica(directory).encode(logits()[0].to(torch.float16).numpy(), 42))
+    encoding = LoadedEncoder(Bundle.load(directory)).embed(logits()[0].to(torch.float16).numpy(), 42)
     assert encoding.trained
     assert encoding.accuracy is not None
     lower, middle, upper = encoding.accuracy

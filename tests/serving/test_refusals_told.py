@@ -61,7 +61,7 @@ async def test_each_refusal_is_told_with_its_reason_and_tenant(
 ) -> None:
     body = {"name": uuid.uuid4().hex}
     camera = (await http.post("/v1/clients", json=body, headers=key)).raise_for_status().json()["id"]
-    path, query = f"/v1/clients/{camera}/segments/0", BUNDLE | {"bundle": services.bundle.id}
+    path, query = f"/v1/clients/{camera}/segments/0", BUNDLE | {"bundle": services.bundles.in_force.id}
     await http.put(path, params=query, content=b"x", headers=VIDEO)
     await http.put(path, params=query | {"bundle": "old"}, content=b"x", headers=VIDEO | key)
     await http.put(path, params=query, content=b"x", headers=key | {"Content-Type": "text/plain"})

@@ -187,7 +187,14 @@ async def test_a_store_that_is_away_is_said_so() -> None:
 
 numbers = st.floats(0, 2, allow_nan=False)
 events = st.lists(
-    st.tuples(st.sampled_from([0.5, 0.65]), numbers, numbers | st.none(), numbers | st.none(), st.booleans()),
+    st.tuples(
+        st.sampled_from([0.5, 0.65]),
+        st.sampled_from(["", "lite-a", "lite-b"]),
+        numbers,
+        numbers | st.none(),
+        numbers | st.none(),
+        st.booleans(),
+    ),
     min_size=1,
     max_size=12,
 )
@@ -199,18 +206,26 @@ def test_averages_in_redis_equal_the_reference_to_the_last_bit(server: EmbeddedS
     async def run() -> None:
         store = StateStore(server.url, answers_kept=KEPT, lease_s=0.3)
         camera, reference, total, seq = await new_camera(store), Averages(), 0.0, 0
-        for target, cost, overuse, deficit, drop in events:
+        for target, bundle, cost, overuse, deficit, drop in events:
             dropped = []
             if drop:
                 dropped, seq = [(seq, cost / 3)], seq + 1
-                reference, total = reference.after_drop(target, cost / 3), total + cost / 3
+                reference, total = reference.after_drop(target, cost / 3, bundle), total + cost / 3
             await store.begin(camera, seq)
             await store.commit(
                 camera,
-                segment(seq, target=target, cost=cost, overuse=overuse, deficit=deficit, dropped=dropped),
+                segment(
+                    seq,
+                    target=target,
+                    cost=cost,
+                    overuse=overuse,
+                    deficit=deficit,
+                    dropped=dropped,
+                    bundle=bundle,
+                ),
             )
             reference, total, seq = (
-                reference.after_segment(target, cost, overuse, deficit),
+                reference.after_segment(target, cost, overuse, deficit, bundle),
                 total + cost,
                 seq + 1,
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 from pathlib import Path
@@ -15,7 +14,7 @@ from pydantic import BaseModel
 
 from clients.codec import DecodeLimits, iterate_frames
 from configs.bundle import Bundle
-from serving.deployments.encoder import EncoderReplica
+from serving.deployments.encoder import LoadedEncoder
 from serving.vss.engine import SegmentationEngine
 from serving.vss.family import load_variant
 
@@ -45,7 +44,7 @@ class PeerModel:
         self._task, self._lock = task, threading.Lock()
         variant = bundle.ladder[task.configuration].variant
         self._engine = SegmentationEngine(load_variant(bundle, variant, task.threads))
-        self._encoder = EncoderReplica(task.bundle)
+        self._encoder = LoadedEncoder(bundle)
 
     def decode(self, data: bytes) -> NDArray[np.uint8]:
         """Frames (N, height, width, 3) RGB. Raises `DecodeError`."""
@@ -59,7 +58,7 @@ class PeerModel:
         """Class shares, embedding and predicted accuracy, as the platform's answer has them."""
         with self._lock:
             prediction = self._engine.run(frames)
-        encoding = asyncio.run(self._encoder.encode(prediction.logits, self._task.configuration))
+        encoding = self._encoder.embed(prediction.logits, self._task.configuration)
         return {
             "class_shares": (prediction.class_pixels / prediction.class_pixels.sum()).tolist(),
             "embedding": encoding.embedding,

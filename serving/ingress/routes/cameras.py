@@ -32,7 +32,7 @@ router = APIRouter(tags=["cameras"])
 async def register(principal: ThePrincipal, services: TheServices, registration: Registration) -> Registered:
     """The same name again updates the camera, returns the same id and a new token for it."""
     principal.require_tenant_key()
-    store, bundle = services.store, services.bundle
+    store = services.store
     most = (await services.quotas.limits(principal.tenant)).cameras
     camera = await store.register(principal.tenant, secrets.token_urlsafe(12), registration, most)
     token = await services.keyring.issue(Principal(principal.tenant, "camera", camera))
@@ -40,6 +40,7 @@ async def register(principal: ThePrincipal, services: TheServices, registration:
     status = await store.status(camera)
     if status is None:
         raise NotFound("The camera was deleted while it was being registered. Register it again.")
+    bundle = services.bundles.for_camera(camera)
     return Registered(
         id=camera,
         token=token,
@@ -49,6 +50,7 @@ async def register(principal: ThePrincipal, services: TheServices, registration:
         classes=bundle.manifest.classes,
         ladder=ladder_entries(bundle),
         codec=bundle.manifest.codec,
+        signing_key=services.bundles.key,
     )
 
 

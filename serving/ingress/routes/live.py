@@ -27,7 +27,8 @@ async def live(principal: ThePrincipal, services: TheServices) -> LiveView:
         raise NotFound("An operator's key reaches no tenant's cameras. Use the tenant's key.")
     tenant = principal.tenant
     principal.require_insight(tenant)
-    store, audits, classes = services.store, services.options.audits, services.bundle.manifest.classes
+    store, audits, bundle = services.store, services.options.audits, services.bundles.in_force
+    classes = bundle.manifest.classes
     standings = await store.live.cameras(await store.tenants.camera_names(tenant))
     limits = await services.quotas.limits(tenant)
     alerts = await store.alerts.open_alerts(tenant)
@@ -36,10 +37,10 @@ async def live(principal: ThePrincipal, services: TheServices) -> LiveView:
         at=time.time(),
         tenant=tenant,
         scope=principal.scope,
-        bundle=services.bundle.id,
+        bundle=bundle.id,
         classes=classes,
         colours=tuple(f"#{bytes(rgb).hex()}" for rgb in palette(classes)[: len(classes)]),
-        ladder=ladder_entries(services.bundle),
+        ladder=ladder_entries(bundle),
         failure_rate=limits.failure_rate,
         silent_after_s=limits.silent_after_s,
         promise=promise_status(counted, audits.share, audits.confidence),

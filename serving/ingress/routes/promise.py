@@ -12,7 +12,7 @@ from serving.ingress.body import read_body
 from serving.ingress.query import SEGMENT_BODY, BundleQuery, CameraId, SeqPath, TenantQuery
 from serving.ingress.routes.refusals import refusals
 from serving.ingress.services import CameraPrincipal, ThePrincipal, TheServices
-from serving.ingress.upload import check_audit_bundle, take_audit
+from serving.ingress.upload import take_audit
 from serving.problems import Invalid
 from serving.promise import Audits, failure_rate_at_least, failure_rate_at_most
 
@@ -74,7 +74,7 @@ async def audit_segment(
 ) -> None:
     """The body is the segment's last frame alone, at full size and the ladder's best QP, as H.264 in mp4."""
     principal.require_upload()
-    check_audit_bundle(services, bundle)
+    services.bundles.named(bundle)
     settings = services.settings
     frame = await read_body(request, settings.max_segment_bytes, settings.body_timeout_s)
     await take_audit(services, principal.tenant, camera, seq, frame)

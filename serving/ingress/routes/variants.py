@@ -21,5 +21,5 @@ async def variants(_: ThePrincipal, services: TheServices) -> list[VariantInfo]:
             parameters=variant.parameters,
             gflops_frame=tuple(flops / 1e9 for flops in variant.flops),
         )
-        for index, variant in enumerate(services.bundle.manifest.variants)
+        for index, variant in enumerate(services.bundles.in_force.manifest.variants)
     ]

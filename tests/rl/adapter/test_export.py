@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from clients.adapter import STALE, AdapterPolicy, drawn, usable
+from clients.embedding import Embedding
 from clients.policy import Feedback, Observation, parse_policy
 from clients.scene import StreetScene
 from clients.state import StateLayout
@@ -105,13 +106,20 @@ def test_a_camera_chooses_by_it_with_any_feedback(shipped: Bundle) -> None:
     policy = make(shipped.ladder.configurations)
     seen = replace(OBSERVATION, frames=frames())
     first = policy.choose(seen).configuration
-    late = Feedback(np.zeros(120, np.float32), first, age=3)
+    late = Feedback(Embedding(shipped.id, np.zeros(120, np.float32)), first, age=3)
     second = policy.choose(replace(seen, feedback=late, last_configuration=first, last_bytes=50_000))
     assert second.probability == 1
     sizes, features = unpack_seen(second.seen, len(shipped.ladder.settings))
     assert (sizes > 0).all()
     assert len(features) == ABOUT.features
     assert {first, second.configuration} <= set(range(len(shipped.ladder)))
+
+
+def test_an_embedding_of_another_bundle_is_refused(shipped: Bundle, equipped: Bundle) -> None:
+    policy = AdapterPolicy(shipped, shipped.ladder.configurations)
+    foreign = Feedback(Embedding(equipped.id, np.zeros(120, np.float32)), 0, age=1)
+    with pytest.raises(BundleError, match=f"embedding of {equipped.id}"):
+        policy.choose(replace(OBSERVATION, frames=frames(), feedback=foreign))
 
 
 def test_without_a_bandwidth_it_sends_little_to_the_dense_variant(shipped: Bundle) -> None:
@@ -134,7 +142,7 @@ def test_what_explores_knows_the_probability_of_each_choice() -> None:
 
 
 def test_feedback_that_is_stale_or_of_another_encoder_is_not_gone_by() -> None:
-    fresh = Feedback(np.zeros(4, np.float32), 3, age=STALE)
+    fresh = Feedback(Embedding("lite-0123456789ab", np.zeros(4, np.float32)), 3, age=STALE)
     assert usable(fresh, 4) is fresh
     assert usable(Feedback(fresh.embedding, 3, age=STALE + 1), 4) is None
     assert usable(fresh, 120) is None

@@ -1,0 +1,1 @@
+"""Bundles of a running application: pushed, signed, held beside each other, switched, tried, taken back."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -29,7 +30,6 @@ START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 20.0
 OBJECT_STORE_BYTES = 100 * 2**20
 REPLICA = "ray::ServeReplica:default:"
-PROXY = "ray::ProxyActor"
 
 
 class ClusterError(RuntimeError):
@@ -61,7 +61,7 @@ class RayNode:
             except psutil.NoSuchProcess:
                 continue
             if line.startswith(title):
-                found[line.removeprefix(title).split()[0].strip(":")] += 1
+                found[re.split(r"[.\s:]", line.removeprefix(title))[0]] += 1  # what it does may follow
         return found
 
     def replicas(self) -> Counter[str]:
@@ -75,7 +75,7 @@ class RayNode:
             for argument in process.cmdline():
                 name, _, value = argument.partition("=")
                 if name.replace("-", "_") == "__node_id":
-                    return value
+                    return str(value)
         raise ClusterError(f"node {self.name} has no raylet any more:\n{self.last_lines()}")
 
     def kill(self) -> None:
@@ -112,6 +112,8 @@ class LocalCluster:
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_ADDRESS": self.address,
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_TMPDIR": str(self._directory),
+            "RAY_raylet_start_wait_time_s": str(int(START_TIMEOUT_S)),
             **(environment or {}),
         }
         self.nodes: dict[str, RayNode] = {}
@@ -122,7 +124,9 @@ class LocalCluster:
 
     def __enter__(self) -> LocalCluster:
         try:
-            self._start("head", {}, ["--head", f"--port={self._port}", "--include-dashboard=false"])
+            own = [f"--{port}-port={free_port()}" for port in ("ray-client-server", "dashboard")]
+            head = ["--head", f"--port={self._port}", "--include-dashboard=false", *own]
+            self._start("head", {}, head)
         except BaseException:
             self.stop()
             raise
@@ -161,6 +165,14 @@ class LocalCluster:
         return {**os.environ, **self.environment}
 
     def _start(self, name: str, resources: Mapping[str, float], role: Sequence[str]) -> RayNode:
+        """Once more where it fails: another process may have taken a port that was free."""
+        try:
+            return self._try_to_start(name, resources, role)
+        except ClusterError:
+            self.nodes.pop(name).kill()
+            return self._try_to_start(name, resources, role)
+
+    def _try_to_start(self, name: str, resources: Mapping[str, float], role: Sequence[str]) -> RayNode:
         """Every port is free or chosen by the node itself: the usual ones fit one node a machine."""
         ports = ("dashboard-agent-listen", "dashboard-agent-grpc", "runtime-env-agent", "metrics-export")
         command = [str(Path(sys.executable).with_name("ray")), "start", "--block", *role]
@@ -181,7 +193,7 @@ class LocalCluster:
             )
         node = self.nodes[name] = RayNode(name, process, log)
         deadline = time.monotonic() + START_TIMEOUT_S
-        while "Ray runtime started" not in node.last_lines():
+        while "Ray runtime started" not in node.last_lines(60):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise ClusterError(f"node {name} did not start:\n{node.last_lines()}")
             time.sleep(0.2)

@@ -46,7 +46,7 @@ def closed_loop(platform: Platform, arrivals: Callable[[], Arrival]) -> Steps:
 
 @dataclass
 class Uplinks:
-    """How many segments were not uploaded whole within their length, and so dropped; and how many were sent."""
+    """How many segments there were, and how many of them were not uploaded whole in time, and so dropped."""
 
     sent: int = 0
     dropped: int = 0
@@ -84,7 +84,7 @@ class Fleet:
             yield env.timeout(self.seconds)
 
     def _send(self, tenant: str, name: str, track: Track, place: int) -> None:
-        """Uploads it beside the camera's next segment; what takes longer than a segment's length is dropped."""
+        """Uploads it beside the camera's next; what takes longer than a segment's length is dropped."""
         upload = track.sizes[place] / (track.bandwidth * MEGABYTE)
         self.uplinks.sent += 1
         if upload > self.seconds:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import shutil
 import sys
 import tempfile
@@ -12,20 +13,32 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic_core import to_json
 from rich.console import Console
 
 from clients.administration import LimitsPatch
 from clients.protocol import SegmentFormat
-from configs.bundle import Bundle
+from configs.bundle import Bundle, BundleError
 from configs.settings import Settings
 from load_tests.application import ApplicationError, RunningApplication, image_flags
 from load_tests.footage import Footage
 from load_tests.simulation.calibration import CALIBRATION, Calibration, CalibrationError
+from load_tests.simulation.cell import Cell, CellLoad, ingress_nodes_for
+from load_tests.simulation.figures import draw_plan
+from load_tests.simulation.machines import MACHINES, Machines, MachinesError
 from load_tests.simulation.measuring import QPS, Calibrating
 from load_tests.simulation.mix import ADAPTER, PROFILE, mixes
-from load_tests.simulation.report import print_calibration, print_validation
+from load_tests.simulation.plan import CELL_CAMERAS, NODES, Need, Planner, Promise, Served, needed
+from load_tests.simulation.ramp import Ramp, follow, rules
+from load_tests.simulation.report import (
+    print_calibration,
+    print_followed,
+    print_plan,
+    print_validation,
+)
 from load_tests.simulation.validation import Validating
 from load_tests.tenants import new_tenant
+from rl.profiles.store import ProfileError
 from serving.options import load_options
 
 TABLE_WIDTH = 150
@@ -33,15 +46,22 @@ STRETCHES = 4
 FORM = SegmentFormat(seconds=1, fps=15, width=1280, height=720)
 LIMITS = LimitsPatch(cameras=10_000, segments_per_s=1e6, gflops_per_s=1e9, bytes_per_s=1e12)
 FRACTIONS = (0.45, 0.75, 1.5)
+"""Of the most that is answered, as simulated: light, busy, and more than the machine can do."""
+FLEETS = (1_000, 100_000, 1_000_000)
+SHOWN = ("g6.2xlarge", "c7i.2xlarge")
+TARGETS, LANES = (1.0, 2.0), (16, 48)
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="A discrete-event simulation of the platform: calibrate it on a running application, hold it against "
-    "that application, and ask it how many machines a fleet of cameras needs and what they cost.",
+    help="A discrete-event simulation of the platform: calibrate it on a running application, hold it "
+    "against that application, and ask it how many machines a fleet of cameras needs and what they cost.",
 )
 
 CalibrationFile = Annotated[
     Path, typer.Option("--calibration", dir_okay=False, help="JSON of what segments take")
+]
+MachinesFile = Annotated[
+    Path, typer.Option("--machines", dir_okay=False, help="YAML of machine types and prices")
 ]
 ProfileFile = Annotated[
     Path, typer.Option("--profile", exists=True, dir_okay=False, help="digest of a profile: what cameras see")
@@ -77,7 +97,7 @@ def calibrate(
     out: Annotated[Path, typer.Option(dir_okay=False, help="JSON to write")] = CALIBRATION,
     loop_seconds: Annotated[float, typer.Option(min=5, help="of each closed loop")] = 15.0,
 ) -> None:
-    """Measure what segments take on an application that is started here, one at a time and in closed loops."""
+    """Measure what segments take on an application that is started here, alone and in closed loops."""
     console, bundle = _console(), Bundle.load(Settings().bundle)
     try:
         with _calibrating(console, bundle, set()) as calibrating:
@@ -100,8 +120,8 @@ def validate(
     deadline: Annotated[float, typer.Option(min=0.05, help="seconds that every segment allows")] = 3.0,
     profile: ProfileFile = PROFILE,
 ) -> None:
-    """Calibrate, then send three loads that nothing was calibrated on, the adapter's own mix, to the application
-    and to the simulation, and compare: throughput within 10 %, p95 within 20 %."""
+    """Calibrate, then send three loads that nothing was calibrated on, of the adapter's own mix, to the
+    application and to the simulation, and compare: throughput within 10 %, p95 within 20 %."""
     console, bundle = _console(), Bundle.load(Settings().bundle)
     mix = mixes(profile, bundle)[ADAPTER].shares()
     try:
@@ -131,9 +151,90 @@ def validate(
         raise typer.Exit(1)
 
 
-def _calibration(path: Path, console: Console) -> Calibration:
+@app.command()
+def plan(
+    machine: Annotated[
+        list[str] | None,
+        typer.Option(help="that variants run on, by its name in --machines; may be repeated"),
+    ] = None,
+    cameras: Annotated[list[int] | None, typer.Option(min=1, help="sizes of fleets; may be repeated")] = None,
+    p95: Annotated[float, typer.Option(min=1, help="ms that 95 % of answers may take, uploads apart")] = 1500,
+    deadline: Annotated[float, typer.Option(min=0.05, help="seconds that every segment allows")] = 3.0,
+    lanes: Annotated[int, typer.Option(min=1, help="of each ingress replica")] = 16,
+    calibration: CalibrationFile = CALIBRATION,
+    machines: MachinesFile = MACHINES,
+    profile: ProfileFile = PROFILE,
+    whole: Annotated[bool, typer.Option(help="also simulate one full cell with the adapter")] = False,
+    json: Annotated[Path | None, typer.Option(dir_okay=False, help="JSON of all figures to write")] = None,
+    plot: Annotated[Path | None, typer.Option(dir_okay=False, help="PNG to write")] = None,
+) -> None:
+    """How many machines fleets of cameras need, with the adapter and without, and what they cost a month."""
+    console, bundle = _console(), Bundle.load(Settings().bundle)
     try:
-        return Calibration.load(path)
-    except CalibrationError as error:
-        console.print(str(error), style="red")
+        measured, types = Calibration.load(calibration), Machines.load(machines)
+        names = machine or list(SHOWN)
+        promise = Promise(p95_ms=p95, deadline_s=deadline)
+        served: list[Served] = []
+        needs: list[Need] = []
+        checked: dict[str, CellLoad] = {}
+        with console.status("Playing the policies ...") as status:
+            chosen = mixes(profile, bundle)
+            for name in names:
+                cell = Cell(bundle, measured, types, types.machine(name), NODES, 2, lanes)
+                planner = Planner(cell, name, promise, status.update)
+                for mix in chosen.values():
+                    one = planner.served(mix)
+                    own = needed(one, types, ingress_nodes_for(CELL_CAMERAS, measured), cameras or FLEETS)
+                    served.append(one)
+                    needs += own
+                    if whole and mix.policy == ADAPTER:
+                        nodes = math.ceil(CELL_CAMERAS / one.cameras_a_node)
+                        status.update(f"{name}: one full cell of {nodes} nodes")
+                        checked[name] = planner.whole(mix, nodes, CELL_CAMERAS)
+    except (CalibrationError, MachinesError, ProfileError, BundleError, ValueError) as error:
+        console.print(f"plan: {error}", style="red")
         raise typer.Exit(1) from error
+    print_plan(served, needs, types.currency, console)
+    for name, load in checked.items():
+        console.print(
+            f"one full cell of {load.cameras} cameras on {name}: {load.per_s:.0f} answers a second, "
+            f"p95 {load.p95_ms:.0f} ms, {load.refused:.2%} refused"
+        )
+    if json is not None:
+        content = {"served": served, "needs": needs, "whole": checked}
+        json.write_text(to_json(content, indent=1).decode() + "\n", encoding="utf-8")
+    if plot is not None:
+        draw_plan(served, needs, types.currency, plot)
+
+
+@app.command()
+def autoscaling(
+    machine: Annotated[str, typer.Option(help="that variants run on, by its name in --machines")] = SHOWN[0],
+    cameras: Annotated[int, typer.Option(min=1, help="at the busiest time")] = 200,
+    most_nodes: Annotated[int, typer.Option(min=1, help="of variants")] = 16,
+    target: Annotated[
+        list[float] | None, typer.Option(help="target_ongoing_requests to try; may be repeated")
+    ] = None,
+    lanes: Annotated[list[int] | None, typer.Option(help="lanes to try; may be repeated")] = None,
+    deadline: Annotated[float, typer.Option(min=0.05, help="seconds that every segment allows")] = 3.0,
+    calibration: CalibrationFile = CALIBRATION,
+    machines: MachinesFile = MACHINES,
+    profile: ProfileFile = PROFILE,
+    json: Annotated[Path | None, typer.Option(dir_okay=False, help="JSON of all figures to write")] = None,
+) -> None:
+    """Try rules of autoscaling on cameras that come on within ten minutes, stay, and go."""
+    console, bundle = _console(), Bundle.load(Settings().bundle)
+    try:
+        measured, types = Calibration.load(calibration), Machines.load(machines)
+        cell, found = Cell(bundle, measured, types, types.machine(machine), 1, 2, 16), []
+        with console.status("Playing the policies ...") as status:
+            mix = mixes(profile, bundle)[ADAPTER]
+            for rule in rules(target or TARGETS, lanes or LANES):
+                status.update(f"{rule}")
+                found.append(follow(cell, mix, rule, Ramp(), cameras, most_nodes, deadline))
+    except (CalibrationError, MachinesError, ProfileError, BundleError) as error:
+        console.print(f"autoscaling: {error}", style="red")
+        raise typer.Exit(1) from error
+    print_followed(found, console)
+    if json is not None:
+        json.write_text(to_json(found, indent=1).decode() + "\n", encoding="utf-8")

@@ -1,6 +1,6 @@
 """An ingress replica's lanes in simulated time: decisions are the application's own (`serving/ingress`), only
-what awaits them is SimPy's instead of asyncio's. It does what `serving/ingress/dispatch.py` does, step by step;
-a test holds the two against each other.
+what awaits them is SimPy's instead of asyncio's. It does what `serving/ingress/dispatch.py` does, step by
+step; a test holds the two against each other.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Lanes:
         return self._options.brown_out_s.level(backlog_s(self._queue, self._options.lanes))
 
     def enter(self, work: Work) -> Turn:
-        """Asks for a lane. The turn's event comes when it is there or refused; who gets one must `leave` it."""
+        """Asks for a lane. The turn's event comes once it is there or refused; who has one must `leave`."""
         turn = Turn(work, self._env.event())
         admission = decide(work, self._env.now, self._running, self._queue, self._options)
         if not admission.admitted:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -43,9 +43,9 @@ PARTS = {
 Told = Callable[[str], None]
 
 
-def processor_seconds(application: RunningApplication) -> Counter[str]:
+def processor_seconds(application: RunningApplication) -> dict[str, float]:
     """What the application's processes have used so far, by role, and the cameras', which is this one."""
-    used = Counter[str]()
+    used: defaultdict[str, float] = defaultdict(float)
     for process in psutil.Process(application.pid).children(recursive=True):
         try:
             line, times = " ".join(process.cmdline()), process.cpu_times()
@@ -53,8 +53,7 @@ def processor_seconds(application: RunningApplication) -> Counter[str]:
             continue
         role = next((role for part, role in PARTS.items() if part in line), "control")
         used[role] += times.user + times.system
-    own = time.process_time()
-    used["cameras"] += own
+    used["cameras"] += time.process_time()
     return used
 
 

@@ -75,7 +75,7 @@ class ShippedPolicy:
         session = one_thread_session(self.bundle.path(entry.model))
         states = self.replay.layout.encode(cameras.seen).astype(np.float32)
         logits = [session.run(None, {"state": state[None]})[0][0] for state in states]
-        return np.stack(logits).argmax(1)
+        return np.asarray(np.stack(logits).argmax(1))
 
 
 def mixes(profile: Path, bundle: Bundle) -> dict[str, Mix]:

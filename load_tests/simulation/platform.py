@@ -1,8 +1,8 @@
 """The platform in simulated time: nodes, deployments with their replicas, and the way of one segment through
 them (`serving/ingress/segments.py`), with service times drawn from a calibration.
 
-What decides is the application's own code, in `lanes.py`. What is left out: audits, label maps beyond the last
-frame's, quotas, and Redis as a bottleneck (`docs/state.md` says what it takes).
+What decides is the application's own code, in `lanes.py`. What is left out: audits, label maps beyond the
+last frame's, quotas, and Redis as a bottleneck (`docs/state.md` says what it takes).
 """
 
 from __future__ import annotations

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import median
 
 from rich.console import Console
 from rich.table import Table
 
 from load_tests.simulation.calibration import Calibration
+from load_tests.simulation.plan import Need, Served
+from load_tests.simulation.ramp import Followed
 from load_tests.simulation.validation import P95_WITHIN, THROUGHPUT_WITHIN, Validation
 
 
@@ -51,3 +54,70 @@ def print_validation(found: Validation, console: Console) -> None:
         )
     console.print(table)
     console.print(f"asked for: throughput within {THROUGHPUT_WITHIN:.0%}, p95 within {P95_WITHIN:.0%}")
+
+
+def print_plan(served: Sequence[Served], needs: Sequence[Need], currency: str, console: Console) -> None:
+    """What one node serves, then what fleets need."""
+    table = Table(title="The most cameras that a node of variants serves")
+    for name in ("machine", "policy", "fails", "cost", "cameras a node", "p50 ms", "p95 ms", "not uploaded"):
+        table.add_column(name, justify="left" if name in ("machine", "policy") else "right")
+    for one in served:
+        table.add_row(
+            one.machine,
+            one.policy,
+            f"{one.failure_rate:.1%}",
+            f"{one.cost:.2f}",
+            f"{one.cameras_a_node:.1f}",
+            f"{one.at.p50_ms:.0f}",
+            f"{one.at.p95_ms:.0f}",
+            f"{one.at.dropped:.1%}",
+        )
+    console.print(table)
+    table = Table(title=f"What fleets need; {currency} a month")
+    for name in ("cameras", "machine", "policy", "cells", "nodes", "GPUs", "ingress nodes", "processors"):
+        table.add_column(name, justify="left" if name in ("machine", "policy") else "right")
+    for name in ("all day", "following the day", "a camera"):
+        table.add_column(name, justify="right")
+    for need in sorted(needs, key=lambda one: (one.cameras, one.machine, one.month)):
+        table.add_row(
+            f"{need.cameras:,}",
+            need.machine,
+            need.policy,
+            f"{need.cells:,}",
+            f"{need.variant_nodes:,}",
+            f"{need.gpus:,}",
+            f"{need.ingress_nodes:,}",
+            f"{need.processors:,}",
+            f"{need.month:,.0f}",
+            f"{need.month_following:,.0f}",
+            f"{need.month_following / need.cameras:.2f}",
+        )
+    console.print(table)
+
+
+def print_followed(found: Sequence[Followed], console: Console) -> None:
+    """Rules of autoscaling, the least refusals first."""
+    table = Table(title="Rules of autoscaling on one ramp up and down")
+    for name in (
+        "target_ongoing_requests",
+        "lanes",
+        "replicas are",
+        "downscale_delay_s",
+        "refused",
+        "p95 ms",
+    ):
+        table.add_column(name, justify="right")
+    for name in ("node hours", "most nodes"):
+        table.add_column(name, justify="right")
+    for one in sorted(found, key=lambda one: one.refused):
+        table.add_row(
+            f"{one.rule.target_ongoing:g}",
+            str(one.rule.lanes),
+            "packed" if one.rule.pack else "spread",
+            f"{one.rule.downscale_delay_s:g}",
+            f"{one.refused:.2%}",
+            f"{one.p95_ms:.0f}",
+            f"{one.node_hours:.2f}",
+            str(one.most_nodes),
+        )
+    console.print(table)

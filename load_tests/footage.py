@@ -6,7 +6,7 @@ from clients.codec import CodecFlags, encode_segment
 from clients.protocol import SegmentFormat
 from clients.scene import StreetScene
 from configs.bundle import Bundle
-from configs.ladder import Configuration
+from configs.ladder import CompressionSetting, Configuration
 
 
 class Footage:
@@ -19,14 +19,14 @@ class Footage:
             [scene.frame(7.0 * stretch + index / form.fps) for index in range(form.frames)]
             for stretch in range(stretches)
         ]
-        self._bodies: dict[int, list[bytes]] = {}
+        self._bodies: dict[CompressionSetting, list[bytes]] = {}  # all variants get the same
 
     def bodies(self, configuration: Configuration) -> list[bytes]:
         """One body a stretch, as a camera with this configuration would send them."""
         flags = CodecFlags.model_validate(self._bundle.manifest.codec)
-        if configuration.index not in self._bodies:
-            self._bodies[configuration.index] = [
+        if configuration.setting not in self._bodies:
+            self._bodies[configuration.setting] = [
                 encode_segment(frames, configuration.setting, round(self.form.fps), flags)
                 for frames in self._frames
             ]
-        return self._bodies[configuration.index]
+        return self._bodies[configuration.setting]

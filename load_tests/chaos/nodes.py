@@ -1,6 +1,7 @@
-"""Many nodes: the application on a Ray cluster of this machine, some of whose nodes are drained and killed while
-cameras send. Where replicas land, how they follow the load, how long it takes until every camera is answered
-again, and whether anything that was accepted is lost or counted twice. `python -m load_tests.chaos.nodes`.
+"""Many nodes: the application on a Ray cluster of this machine, some of whose nodes are drained and killed
+while cameras send. Where replicas land, how they follow the load, how long it takes until every camera is
+answered again, and whether anything that was accepted is lost or counted twice. It runs by
+`python -m load_tests.chaos.nodes`.
 """
 
 from __future__ import annotations
@@ -86,8 +87,8 @@ SERVING = {
         "ray_actor_options": {"num_cpus": 0.1, "resources": {"accelerator": 0.01}},
     },
 }
-"""`accelerator` stands for a GPU of which three variants fit a node, so that what one node of three held fits the
-other two."""
+"""`accelerator` stands for a GPU of which three variants fit a node, so that what one node of three held fits
+the other two."""
 
 Told = Callable[[str], None]
 
@@ -95,8 +96,8 @@ Told = Callable[[str], None]
 @dataclass(frozen=True, slots=True)
 class Disturbance:
     """What cameras noticed of one disturbance. `recovered_s` is from its start until the last camera that was
-    told anything but an answer was answered again, 0 where none was; `replaced_s` until all replicas were there
-    again."""
+    told anything but an answer was answered again, 0 where none was; `replaced_s` until all replicas were
+    there again."""
 
     what: str
     committed: int
@@ -293,9 +294,9 @@ def print_nodes(report: NodesReport, console: Console) -> None:
     for one in report.disturbances:
         told = ", ".join(f"{count} x {why}" for why, count in sorted(one.refused.items())) or "nothing else"
         console.print(
-            f"{one.what}: {one.committed} segments accepted; told besides answers: {told}; every camera answered "
-            f"{one.recovered_s:.1f} s, all replicas there {one.replaced_s:.1f} s after it; the longest time "
-            f"without an answer at a camera: {one.longest_gap_s:.1f} s"
+            f"{one.what}: {one.committed} segments accepted; told besides answers: {told}; every camera "
+            f"answered {one.recovered_s:.1f} s, all replicas there {one.replaced_s:.1f} s after it; the "
+            f"longest time without an answer at a camera: {one.longest_gap_s:.1f} s"
         )
     for line in report.differences:
         console.print(line, style="red")

@@ -60,7 +60,7 @@ class Autoscaler:
             self._join()
         for deployment in self.platform.variants:
             for _ in range(self.config.min_replicas):
-                self._add(deployment, self._place())
+                self._add(deployment, self._place() or self._join())
             self.env.process(self._follow(deployment))
         self.env.process(self._keep_nodes())
 
@@ -79,8 +79,7 @@ class Autoscaler:
             return max(open_places, key=lambda place: place.held)
         return min(open_places, key=lambda place: place.held)
 
-    def _add(self, deployment: Deployment, place: Place | None) -> None:
-        assert place is not None
+    def _add(self, deployment: Deployment, place: Place) -> None:
         place.held += 1
         deployment.add(place.node, DECODERS)
 

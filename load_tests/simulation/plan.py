@@ -69,6 +69,7 @@ class Planner:
     machine_name: str
     promise: Promise
     told: Told
+    seconds: float = SIMULATED_S
 
     def served(self, mix: Mix) -> Served:
         """Bisects for the most cameras. Raises `ValueError` where even one camera a node is too many."""
@@ -77,7 +78,7 @@ class Planner:
         def at(cameras: int) -> CellLoad:
             self.told(f"{self.machine_name}, {mix.policy}: {cameras} cameras on {self.cell.nodes} nodes")
             sized = replace(self.cell, ingress_nodes=ingress_nodes_for(cameras, self.cell.calibration))
-            return run_cell(sized.platform(weights), mix, cameras, SIMULATED_S, self.promise.deadline_s)
+            return run_cell(sized.platform(weights), mix, cameras, self.seconds, self.promise.deadline_s)
 
         low, found = 0, None
         high = self._bound(weights)
@@ -110,7 +111,7 @@ class Planner:
         sized = replace(
             self.cell, nodes=nodes, ingress_nodes=ingress_nodes_for(cameras, self.cell.calibration)
         )
-        return run_cell(sized.platform(weights), mix, cameras, SIMULATED_S, self.promise.deadline_s)
+        return run_cell(sized.platform(weights), mix, cameras, self.seconds, self.promise.deadline_s)
 
     def _holds(self, load: CellLoad) -> bool:
         return load.p95_ms <= self.promise.p95_ms and load.refused <= ALLOWED_REFUSED

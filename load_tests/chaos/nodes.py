@@ -171,10 +171,11 @@ class Trial:
         self._disturb(f"killed {killed}", self.cluster.nodes[killed].kill)
         self._disturb("killed ingress-1", self.cluster.nodes["ingress-1"].kill)
         with self._http() as http:
-            self.report.differences = [line for j in self.journals for line in j.differences(self.bundle)]
-            self.report.differences += usage_differences(
-                http, self.application.key, self.journals, self.bundle
-            )
+            for journal in self.journals:
+                journal.camera.http = http  # those that they sent with are closed
+            found = [line for journal in self.journals for line in journal.differences(self.bundle)]
+            found += usage_differences(http, self.application.key, self.journals, self.bundle)
+        self.report.differences = found
         return self.report
 
     def _holder(self) -> str:
@@ -215,11 +216,22 @@ class Trial:
                     future.result()
 
     def _follow_the_load(self) -> None:
+        """Cameras send until there is another replica; then until there is one again, nobody does."""
         began = time.monotonic()
-        with self._sending(CHEAP[:1]):
-            self.told(f"waiting for another replica of {SCALED}")
+        followed = threading.Event()
+
+        def watch() -> None:
             if until(lambda: self.cluster.replicas()[SCALED] >= 2, SETTLED_S):
                 self.report.scaled_up_s = time.monotonic() - began
+            followed.set()
+
+        watching = threading.Thread(target=watch)
+        watching.start()
+        self.told(f"waiting for another replica of {SCALED}")
+        while not followed.is_set():
+            with self._sending(CHEAP[:1]):
+                pass
+        watching.join()
         ended = time.monotonic()
         self.told(f"waiting for {SCALED} to have one replica again")
         if until(lambda: self.cluster.replicas()[SCALED] == 1, SETTLED_S):
@@ -280,7 +292,7 @@ def until(holds: Callable[[], bool], within_s: float) -> bool:
     while not holds():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.2)
+        time.sleep(0.5)
     return True
 
 

@@ -68,7 +68,7 @@ class Autoscaler:
         node = self.cell.node(self.env, f"variants-{len(self.places)}", self.cell.machine)
         place = Place(node, self.cell.slots(), empty_since=self.env.now)
         self.places.append(place)
-        self.platform.encoder.add(node)
+        self.cell.add_encoders(self.platform, node)
         return place
 
     def _place(self) -> Place | None:

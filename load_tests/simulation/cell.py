@@ -24,7 +24,7 @@ GPU_REPLICAS = 5
 """Of 0.18 GPUs each."""
 DECODERS = 2
 REPLICAS_AN_INGRESS_NODE = 2
-ENCODERS_A_NODE = 1
+PROCESSORS_AN_ENCODER = 4
 TENANTS = 5
 LOOP_FULL = 0.6
 """Part of its time that an ingress' event loop may be busy: beyond, what waits for it takes long."""
@@ -86,9 +86,13 @@ class Cell:
         for place, variant in enumerate(dealt):
             platform.variants[variant].add(nodes[place % self.nodes], DECODERS)
         for node in nodes:
-            for _ in range(ENCODERS_A_NODE):
-                platform.encoder.add(node)
+            self.add_encoders(platform, node)
         return platform
+
+    def add_encoders(self, platform: Platform, node: Node) -> None:
+        """As many as the node's processors can feed."""
+        for _ in range(max(1, self.machine.processors // PROCESSORS_AN_ENCODER)):
+            platform.encoder.add(node)
 
 
 def allotted(weights: Mapping[int, float], slots: int) -> dict[int, int]:

@@ -18,8 +18,8 @@ from load_tests.simulation.platform import Deployment, Node, Platform, Replica
 
 LOOK_EVERY_S = 1.0
 DECIDE_EVERY_S = 2.0
-IDLE_NODE_S = 60.0
-"""After which Ray's autoscaler gives a node back that nothing runs on."""
+IDLE_NODE_S = 300.0
+"""`idleTimeoutSeconds` of `k8s/components/autoscaling`: then a node that nothing runs on is given back."""
 
 Steps = Generator[Event, Any, Any]
 

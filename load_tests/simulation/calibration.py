@@ -52,6 +52,10 @@ class Saturated(BaseModel):
     cameras: int
     per_s: float
 
+    @property
+    def rung(self) -> str:
+        return f"{self.scale:g}/{self.qp}/{self.variant}"
+
 
 class Calibration(BaseModel):
     """Everything that was measured, and on what."""

@@ -222,7 +222,7 @@ def autoscaling(
     profile: ProfileFile = PROFILE,
     json: Annotated[Path | None, typer.Option(dir_okay=False, help="JSON of all figures to write")] = None,
 ) -> None:
-    """Try rules of autoscaling on cameras that come on within ten minutes, stay, and go."""
+    """Try rules of autoscaling on cameras that come on within seven minutes, stay, and go."""
     console, bundle = _console(), Bundle.load(Settings().bundle)
     try:
         measured, types = Calibration.load(calibration), Machines.load(machines)

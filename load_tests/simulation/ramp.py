@@ -22,10 +22,10 @@ class Ramp:
     """The share of cameras that send: `low`, rising within `rise_s`, all for `hold_s`, and back."""
 
     low: float = 0.4
-    quiet_s: float = 120.0
-    rise_s: float = 600.0
-    hold_s: float = 300.0
-    after_s: float = 480.0
+    quiet_s: float = 60.0
+    rise_s: float = 400.0
+    hold_s: float = 240.0
+    after_s: float = 400.0
 
     @property
     def whole_s(self) -> float:

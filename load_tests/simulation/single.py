@@ -19,7 +19,7 @@ from serving.options import ServingOptions
 
 PATIENCE_S = 120.0
 FITTED_S = 60.0
-CAPACITIES = tuple(0.8 + 0.05 * step for step in range(33))
+CAPACITIES = tuple(round(0.8 + 0.1 * step, 1) for step in range(17))
 
 
 class Load(BaseModel):
@@ -84,14 +84,14 @@ def simulate_saturated(
 
 
 def fit_capacity(bundle: Bundle, calibration: Calibration, options: ServingOptions) -> float:
-    """The number of processors at which closed loops come out as they were measured: the least sum of squared
-    logarithms of the ratios."""
+    """The number of processors at which closed loops come out as they were measured: the least sum of
+    absolute logarithms of the ratios, so that a loop during which the machine was slow does not count for more."""
 
     def error(capacity: float) -> float:
-        found = [
-            simulate_saturated(bundle, calibration, options, capacity, loop) for loop in calibration.saturated
-        ]
-        ratios = [math.log(one / loop.per_s) for one, loop in zip(found, calibration.saturated, strict=True)]
-        return sum(ratio * ratio for ratio in ratios)
+        found = {
+            loop.rung: simulate_saturated(bundle, calibration, options, capacity, loop)
+            for loop in calibration.saturated
+        }
+        return sum(abs(math.log(found[loop.rung] / loop.per_s)) for loop in calibration.saturated)
 
     return min(CAPACITIES, key=error)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -322,6 +323,7 @@ def nodes(
 ) -> None:
     """Run the application on a cluster of six nodes; drain one and kill two while cameras send."""
     console, bundle = Console(), Bundle.load(Settings().bundle)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no node is left behind
     folder = Path(tempfile.mkdtemp(prefix="pn-n-"))
     try:
         with (

@@ -95,7 +95,7 @@ def _calibrating(console: Console, bundle: Bundle, settings: set[int]) -> Iterat
 @app.command()
 def calibrate(
     out: Annotated[Path, typer.Option(dir_okay=False, help="JSON to write")] = CALIBRATION,
-    loop_seconds: Annotated[float, typer.Option(min=5, help="of each closed loop")] = 15.0,
+    loop_seconds: Annotated[float, typer.Option(min=5, help="of each closed loop, of three rounds")] = 8.0,
 ) -> None:
     """Measure what segments take on an application that is started here, alone and in closed loops."""
     console, bundle = _console(), Bundle.load(Settings().bundle)
@@ -116,7 +116,7 @@ def validate(
     ] = None,
     json: Annotated[Path | None, typer.Option(dir_okay=False, help="JSON of the comparison to write")] = None,
     seconds: Annotated[float, typer.Option(min=10, help="of each load; the first 15 % are not counted")] = 75,
-    loop_seconds: Annotated[float, typer.Option(min=5, help="of each closed loop")] = 15.0,
+    loop_seconds: Annotated[float, typer.Option(min=5, help="of each closed loop, of three rounds")] = 8.0,
     deadline: Annotated[float, typer.Option(min=0.05, help="seconds that every segment allows")] = 3.0,
     profile: ProfileFile = PROFILE,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -25,8 +26,10 @@ from rl.processor import describe_processor
 from serving.options import ServingOptions
 
 QPS = (20, 26, 30)
-EACH = 2
-"""Segments by scale, QP and variant, after one that is not counted by scale and variant."""
+EACH = 3
+"""Segments by scale, QP and variant, after one that is not counted by scale and variant; in random order, so
+that a machine whose speed wanders is not taken for a variant that is slow."""
+ROUNDS = 3
 LOOPS = ((1.0, 26, 0), (0.75, 26, 1), (0.5, 26, 3))
 AT_ONCE = 4
 IDLE_S = 5.0
@@ -75,7 +78,9 @@ class Calibrating:
         time.sleep(IDLE_S)
         idle = processor_seconds(self.application)
         began = time.monotonic()
-        alone = self._alone([kind for kind in self._kinds() for _ in range(EACH)])
+        mixed = [kind for kind in self._kinds() for _ in range(EACH)]
+        random.Random(0).shuffle(mixed)
+        alone = self._alone(mixed)
         used, passed = processor_seconds(self.application), time.monotonic() - began
         cpu_s = {
             role: max(0.0, used[role] - idle[role] - (idle[role] - before[role]) / IDLE_S * passed)
@@ -123,7 +128,7 @@ class Calibrating:
     async def _loops(self, seconds: float) -> list[Saturated]:
         found = []
         async with Fleet(self.application.url, self.bundle, self.footage.form, 60.0) as fleet:
-            for scale, qp, variant in LOOPS:
+            for scale, qp, variant in LOOPS * ROUNDS:
                 rung = self.bundle.ladder[self.bundle.ladder.index(scale, qp, variant)]
                 cameras = await fleet.cameras(self.key, AT_ONCE, rung, self.footage.bodies(rung))
                 start = time.perf_counter()

@@ -27,9 +27,8 @@ def print_calibration(found: Calibration, console: Console) -> None:
     used = ", ".join(f"{role} {seconds * 1e3:.0f}" for role, seconds in sorted(found.cpu_s.items()))
     console.print(f"processor time a segment, ms: {used}")
     for loop in found.saturated:
-        rung = f"{loop.scale:g}/{loop.qp}/{loop.variant}"
         console.print(
-            f"{loop.cameras} cameras at {rung}, each as soon as it was answered: {loop.per_s:.2f}/s"
+            f"{loop.cameras} cameras at {loop.rung}, each as soon as it was answered: {loop.per_s:.2f}/s"
         )
     console.print(f"as if {found.capacity:.2f} of {found.cores} processors shared the work")
 

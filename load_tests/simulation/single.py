@@ -85,13 +85,16 @@ def simulate_saturated(
 
 def fit_capacity(bundle: Bundle, calibration: Calibration, options: ServingOptions) -> float:
     """The number of processors at which closed loops come out as they were measured: the least sum of
-    absolute logarithms of the ratios, so that a loop during which the machine was slow does not count for more."""
+    absolute logarithms of the ratios, so that a loop during which the machine was slow weighs no more."""
+    kinds = {loop.rung: loop for loop in calibration.saturated}
 
     def error(capacity: float) -> float:
         found = {
-            loop.rung: simulate_saturated(bundle, calibration, options, capacity, loop)
-            for loop in calibration.saturated
+            rung: simulate_saturated(bundle, calibration, options, capacity, loop)
+            for rung, loop in kinds.items()
         }
-        return sum(abs(math.log(found[loop.rung] / loop.per_s)) for loop in calibration.saturated)
+        return sum(
+            abs(math.log(found[loop.rung] / loop.per_s)) for loop in calibration.saturated if loop.per_s
+        )
 
     return min(CAPACITIES, key=error)

@@ -180,6 +180,7 @@ class LocalCluster:
         command += ["--min-worker-port=0", "--max-worker-port=0", "--node-ip-address=127.0.0.1"]
         command += [f"--num-cpus={8 if resources else 0}", f"--resources={json.dumps(dict(resources))}"]
         command += [f"--object-store-memory={OBJECT_STORE_BYTES}", "--disable-usage-stats"]
+        command += ["--include-log-monitor=false"]  # each node's would repeat all nodes' lines to the driver
         log = self._directory / f"{name}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(

@@ -237,6 +237,7 @@ class Trial:
         self.told(f"waiting for {SCALED} to have one replica again")
         if until(lambda: self.cluster.replicas()[SCALED] == 1, SETTLED_S):
             self.report.scaled_down_s = time.monotonic() - ended
+        self.told(f"up {self.report.scaled_up_s:.1f} s, down {self.report.scaled_down_s:.1f} s")
 
     def _disturb(self, what: str, disturbing: Callable[[], None]) -> None:
         """Does it when a quarter of what the cameras send is committed."""
@@ -261,6 +262,7 @@ class Trial:
                 replaced_s = time.monotonic() - began
             working.join()
         self.report.disturbances.append(noticed(what, journals, began, replaced_s))
+        self.told(str(self.report.disturbances[-1]))
 
 
 def noticed(what: str, journals: Sequence[Journal], began: float, replaced_s: float) -> Disturbance:
@@ -326,11 +328,8 @@ def nodes(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no node is left behind
     folder = Path(tempfile.mkdtemp(prefix="pn-n-"))
     try:
-        with (
-            console.status("Starting ...") as status,
-            cluster_application(folder, bundle.directory) as (cluster, application),
-        ):
-            report = Trial(cluster, application, bundle, cameras, segments, status.update).run()
+        with cluster_application(folder, bundle.directory) as (cluster, application):
+            report = Trial(cluster, application, bundle, cameras, segments, console.print).run()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print_nodes(report, console)

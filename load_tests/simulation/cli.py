@@ -28,7 +28,16 @@ from load_tests.simulation.figures import draw_plan
 from load_tests.simulation.machines import MACHINES, Machines, MachinesError
 from load_tests.simulation.measuring import QPS, Calibrating
 from load_tests.simulation.mix import ADAPTER, PROFILE, mixes
-from load_tests.simulation.plan import CELL_CAMERAS, NODES, Need, Planner, Promise, Served, needed
+from load_tests.simulation.plan import (
+    CELL_CAMERAS,
+    GPU_NODES,
+    OTHER_NODES,
+    Need,
+    Planner,
+    Promise,
+    Served,
+    needed,
+)
 from load_tests.simulation.ramp import Ramp, follow, rules
 from load_tests.simulation.report import (
     print_calibration,
@@ -180,7 +189,8 @@ def plan(
         with console.status("Playing the policies ...") as status:
             chosen = mixes(profile, bundle)
             for name in names:
-                cell = Cell(bundle, measured, types, types.machine(name), NODES, 2, lanes)
+                nodes = OTHER_NODES if types.machine(name).gpu is None else GPU_NODES
+                cell = Cell(bundle, measured, types, types.machine(name), nodes, 2, lanes)
                 planner = Planner(cell, name, promise, status.update)
                 for mix in chosen.values():
                     one = planner.served(mix)
@@ -188,9 +198,9 @@ def plan(
                     served.append(one)
                     needs += own
                     if whole and mix.policy == ADAPTER:
-                        nodes = math.ceil(CELL_CAMERAS / one.cameras_a_node)
-                        status.update(f"{name}: one full cell of {nodes} nodes")
-                        checked[name] = planner.whole(mix, nodes, CELL_CAMERAS)
+                        full = math.ceil(CELL_CAMERAS / one.cameras_a_node)
+                        status.update(f"{name}: one full cell of {full} nodes")
+                        checked[name] = planner.whole(mix, full, CELL_CAMERAS)
     except (CalibrationError, MachinesError, ProfileError, BundleError, ValueError) as error:
         console.print(f"plan: {error}", style="red")
         raise typer.Exit(1) from error

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from load_tests.simulation.mix import ADAPTER, BEST_STATIC, DEAREST, SMALLER
 from load_tests.simulation.plan import Need, Served
 
-COLOURS = {"adapter": "#00796b", "best static": "#ef6c00", "most expensive": "#5e35b1"}
+COLOURS = {ADAPTER: "#00796b", SMALLER: "#4db6ac", BEST_STATIC: "#ef6c00", DEAREST: "#5e35b1"}
 
 
 def draw_plan(served: Sequence[Served], needs: Sequence[Need], currency: str, path: Path) -> None:
@@ -44,7 +45,7 @@ def draw_plan(served: Sequence[Served], needs: Sequence[Need], currency: str, pa
         bars = nodes.bar(places, heights, width, color=colour, label=policy)
         failing = [f"{found[m].failure_rate:.0%} fail" if m in found else "" for m in machines]
         nodes.bar_label(bars, failing, fontsize=7, padding=2)
-    nodes.set_xticks([place + width for place in range(len(machines))], machines)
+    nodes.set_xticks([place + 1.5 * width for place in range(len(machines))], machines)
     nodes.set(ylabel="cameras a node of variants")
     nodes.set_title("What one node serves")
     nodes.legend(fontsize=8)

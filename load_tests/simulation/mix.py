@@ -27,6 +27,9 @@ from rl.profiles.store import ProfileError
 from serving.performance.network import AccuracyHead, load_encoder
 
 ADAPTER, BEST_STATIC, DEAREST = "adapter", "best static", "most expensive"
+SMALLER = "adapter, scale 0.75"
+"""What the adapter chooses, but never at full size: decoding costs a GPU node more than its networks do."""
+SMALLER_SCALE = 0.75
 PROFILE = Path(__file__).parents[2] / "configs" / "profiles" / "streets.parquet"
 
 
@@ -78,6 +81,21 @@ class ShippedPolicy:
         return np.asarray(np.stack(logits).argmax(1))
 
 
+@dataclass(frozen=True)
+class NoLarger:
+    """Another policy, whose choices at a larger scale are taken at `SMALLER_SCALE` and the same QP."""
+
+    policy: Policy
+    bundle: Bundle
+
+    def choose(self, cameras: Cameras) -> Rows:
+        ladder = self.bundle.ladder
+        smaller = [
+            ladder.index(min(rung.scale, SMALLER_SCALE), rung.qp, rung.variant) for rung in ladder.rungs()
+        ]
+        return np.array(smaller)[self.policy.choose(cameras)]
+
+
 def mixes(profile: Path, bundle: Bundle) -> dict[str, Mix]:
     """By the policy's name. Raises `ProfileError` and `BundleError` where profile and bundle do not belong
     together."""
@@ -85,8 +103,10 @@ def mixes(profile: Path, bundle: Bundle) -> dict[str, Mix]:
     fold = split_fold(_embedded(recorded, bundle), recorded.known_index)
     entry = bundle.manifest.policy
     shipped = Audited(ShippedPolicy(fold.judged, bundle))
+    adapter = Cautious(shipped, 0.0 if entry is None else entry.margin)
     policies: dict[str, Policy] = {
-        ADAPTER: Cautious(shipped, 0.0 if entry is None else entry.margin),
+        ADAPTER: adapter,
+        SMALLER: NoLarger(adapter, bundle),
         BEST_STATIC: BestStatic(fold.learn.known),
         DEAREST: Static(0),
     }
@@ -117,7 +137,7 @@ def _embedded(recorded: Recorded, bundle: Bundle) -> Replay:
 def _mix(name: str, fold: Fold, policy: Policy) -> Mix:
     replay = fold.judged
     choices = play(replay, policy, BY_BANDWIDTH)
-    results = Results.of(replay, choices, BY_BANDWIDTH, audited=name == ADAPTER)
+    results = Results.of(replay, choices, BY_BANDWIDTH, audited=name in (ADAPTER, SMALLER))
     tracks = [
         Track(
             bandwidth=pair.bandwidth,

@@ -1,4 +1,4 @@
-"""What is sent to the application and to the simulation is the same, and stages add up to what cameras see."""
+"""What is sent to the application and the simulation is the same; stages add up to what cameras see."""
 
 from __future__ import annotations
 

@@ -31,6 +31,7 @@ from load_tests.simulation.mix import ADAPTER, PROFILE, mixes
 from load_tests.simulation.plan import (
     CELL_CAMERAS,
     GPU_NODES,
+    LANES_A_REPLICA,
     OTHER_NODES,
     Need,
     Planner,
@@ -169,7 +170,9 @@ def plan(
     cameras: Annotated[list[int] | None, typer.Option(min=1, help="sizes of fleets; may be repeated")] = None,
     p95: Annotated[float, typer.Option(min=1, help="ms that 95 % of answers may take, uploads apart")] = 1500,
     deadline: Annotated[float, typer.Option(min=0.05, help="seconds that every segment allows")] = 3.0,
-    lanes: Annotated[int, typer.Option(min=1, help="of each ingress replica")] = 16,
+    lanes: Annotated[
+        float, typer.Option(min=0.1, help="of all ingress replicas, for each replica of a variant")
+    ] = LANES_A_REPLICA,
     calibration: CalibrationFile = CALIBRATION,
     machines: MachinesFile = MACHINES,
     profile: ProfileFile = PROFILE,
@@ -190,8 +193,8 @@ def plan(
             chosen = mixes(profile, bundle)
             for name in names:
                 nodes = OTHER_NODES if types.machine(name).gpu is None else GPU_NODES
-                cell = Cell(bundle, measured, types, types.machine(name), nodes, 2, lanes)
-                planner = Planner(cell, name, promise, status.update)
+                cell = Cell(bundle, measured, types, types.machine(name), nodes, 2, 1)
+                planner = Planner(cell, name, promise, status.update, lanes)
                 for mix in chosen.values():
                     one = planner.served(mix)
                     own = needed(one, types, ingress_nodes_for(CELL_CAMERAS, measured), cameras or FLEETS)

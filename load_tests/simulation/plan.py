@@ -14,14 +14,24 @@ from dataclasses import dataclass, replace
 
 from pydantic import BaseModel
 
-from load_tests.simulation.cell import Cell, CellLoad, ingress_nodes_for, run_cell, variant_weights
+from load_tests.simulation.cell import (
+    REPLICAS_AN_INGRESS_NODE,
+    Cell,
+    CellLoad,
+    ingress_nodes_for,
+    run_cell,
+    variant_weights,
+)
 from load_tests.simulation.machines import Machines
 from load_tests.simulation.mix import Mix
 
 CELL_CAMERAS = 1000
-GPU_NODES, OTHER_NODES = 2, 10
-"""Of variants in the cell that is simulated: so many that one camera more or less does not count for much."""
-SIMULATED_S = 24.0
+GPU_NODES, OTHER_NODES = 8, 20
+"""Of variants in the cell that is simulated: so many that its replicas divide among variants without waste,
+and that one camera more or less does not count for much."""
+SIMULATED_S = 18.0
+LANES_A_REPLICA = 2.5
+"""Segments at work, all replicas of the ingress together, for each replica of a variant."""
 STEPS = 7
 ALLOWED_REFUSED = 0.002
 
@@ -69,6 +79,7 @@ class Planner:
     machine_name: str
     promise: Promise
     told: Told
+    lanes_a_replica: float = LANES_A_REPLICA
     seconds: float = SIMULATED_S
 
     def served(self, mix: Mix) -> Served:
@@ -77,7 +88,7 @@ class Planner:
 
         def at(cameras: int) -> CellLoad:
             self.told(f"{self.machine_name}, {mix.policy}: {cameras} cameras on {self.cell.nodes} nodes")
-            sized = replace(self.cell, ingress_nodes=ingress_nodes_for(cameras, self.cell.calibration))
+            sized = self._sized(self.cell.nodes, cameras)
             return run_cell(sized.platform(weights), mix, cameras, self.seconds, self.promise.deadline_s)
 
         low, found = 0, None
@@ -108,10 +119,14 @@ class Planner:
     def whole(self, mix: Mix, nodes: int, cameras: int) -> CellLoad:
         """One full cell, simulated."""
         weights = variant_weights(mix, self.cell.calibration, self.cell.hardware(), self.cell.bundle)
-        sized = replace(
-            self.cell, nodes=nodes, ingress_nodes=ingress_nodes_for(cameras, self.cell.calibration)
-        )
+        sized = self._sized(nodes, cameras)
         return run_cell(sized.platform(weights), mix, cameras, self.seconds, self.promise.deadline_s)
+
+    def _sized(self, nodes: int, cameras: int) -> Cell:
+        """The cell with so many nodes, and with ingress and lanes to match."""
+        ingress = ingress_nodes_for(cameras, self.cell.calibration)
+        lanes = self.lanes_a_replica * nodes * self.cell.slots() / (ingress * REPLICAS_AN_INGRESS_NODE)
+        return replace(self.cell, nodes=nodes, ingress_nodes=ingress, lanes=max(1, math.ceil(lanes)))
 
     def _holds(self, load: CellLoad) -> bool:
         return load.p95_ms <= self.promise.p95_ms and load.refused <= ALLOWED_REFUSED

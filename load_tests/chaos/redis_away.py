@@ -75,7 +75,8 @@ class TimedCamera(PlainCamera):
         except httpx.TransportError:
             self.replies.append(Reply(asked, time.monotonic(), 0, "", False))
             raise
-        found = answer.json()
+        told = answer.headers.get("content-type", "")
+        found = answer.json() if "json" in told else {}  # a proxy whose replica is gone tells in plain text
         problem, replayed = found.get("type", ""), bool(found.get("replayed"))
         self.replies.append(Reply(asked, time.monotonic(), answer.status_code, problem, replayed))
         return answer

@@ -81,9 +81,7 @@ class PenanceServer:
         self._uploads: UploadConnection | None = None
         self._http = httpx.Client(
             # Reading the authorities takes longer than a request: only where there is something to verify.
-            transport=httpx.HTTPTransport(
-                verify=self._addresses.any_secure, socket_options=SOCKET_OPTIONS
-            ),
+            transport=httpx.HTTPTransport(verify=self._addresses.any_secure, socket_options=SOCKET_OPTIONS),
             timeout=httpx.Timeout(ANSWER_TIMEOUT, connect=CONNECT_TIMEOUT),
         )
 

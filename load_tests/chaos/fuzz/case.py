@@ -24,10 +24,11 @@ class Due(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Bytes, and the seconds to wait before they are sent."""
+    """Bytes, and what to wait for before they are sent: seconds, or a WebSocket's opening."""
 
     data: bytes
     pause_s: float = 0.0
+    opened: bool = False
 
 
 @dataclass(frozen=True, slots=True)

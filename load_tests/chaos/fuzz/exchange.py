@@ -23,6 +23,7 @@ QUIET_S = 0.4
 """After so long without a message nothing more is expected on a WebSocket where nothing is due."""
 CLOSING_S = 5.0
 STEP = 2**16
+SOCKETS = (Due.REPLY, Due.SOCKET)
 
 
 @dataclass(slots=True)
@@ -36,17 +37,19 @@ class Heard:
     close_code: int | None = None
     silent: bool = False
     """Nothing came in time, though the connection stayed open."""
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+    """A WebSocket's handshake was answered."""
 
 
 async def exchange(case: Case, host: str, port: int) -> Heard:
     """Raises `OSError` where nothing listens."""
     reader, writer = await asyncio.open_connection(host, port, limit=STEP)
     try:
-        reading = _converse if case.due in (Due.REPLY, Due.SOCKET) else _read_answer
+        reading = _converse if case.due in SOCKETS else _read_answer
         heard = Heard()
-        sending = asyncio.create_task(_send(case, writer))
+        sending = asyncio.create_task(_send(case, writer, heard))
         try:
-            if case.hang_up:
+            if case.hang_up and case.due not in SOCKETS:
                 await sending
             else:
                 async with asyncio.timeout(ANSWER_S):
@@ -64,9 +67,11 @@ async def exchange(case: Case, host: str, port: int) -> Heard:
         writer.close()
 
 
-async def _send(case: Case, writer: asyncio.StreamWriter) -> None:
+async def _send(case: Case, writer: asyncio.StreamWriter, heard: Heard) -> None:
     with contextlib.suppress(OSError):  # refused before all was sent; what was answered counts
         for piece in case.pieces:
+            if piece.opened:
+                await heard.opened.wait()
             if piece.pause_s:
                 await asyncio.sleep(piece.pause_s)
             writer.write(piece.data)
@@ -104,10 +109,9 @@ async def _converse(
     opening = protocol.connect()
     opening.headers["Sec-WebSocket-Key"] = protocol.key = dict(HANDSHAKE)["Sec-WebSocket-Key"]
     protocol.send_request(opening)
-    protocol.data_to_send()
-    opened = False
-    while True:
-        waits = ANSWER_S if case.due is Due.REPLY or not opened else QUIET_S
+    protocol.data_to_send()  # the case's own opening went out instead
+    while not heard.messages and heard.close_code is None:
+        waits = ANSWER_S if case.due is Due.REPLY or not heard.opened.is_set() else QUIET_S
         try:
             async with asyncio.timeout(waits):
                 data = await reader.read(STEP)
@@ -115,23 +119,26 @@ async def _converse(
             if waits == ANSWER_S:
                 raise
             break
-        protocol.receive_data(data) if data else protocol.receive_eof()
-        opened = _take(protocol, heard) or opened
-        if heard.messages or not data or protocol.close_rcvd is not None:
-            break
+        if not data:
+            return
+        _take(protocol, data, writer, heard)
+        if case.hang_up and heard.opened.is_set():
+            await asyncio.sleep(QUIET_S / 4)
+            return
     await _close(protocol, reader, writer, heard)
 
 
-def _take(protocol: ClientProtocol, heard: Heard) -> bool:
-    opened = False
+def _take(protocol: ClientProtocol, data: bytes, writer: asyncio.StreamWriter, heard: Heard) -> None:
+    protocol.receive_data(data)
     for event in protocol.events_received():
         if isinstance(event, Response):
-            heard.status, opened = event.status_code, True
+            heard.status = event.status_code
+            heard.opened.set()
         elif isinstance(event, Frame) and event.opcode is Opcode.TEXT:
             heard.messages.append(bytes(event.data).decode("utf-8", "replace"))
     if protocol.close_rcvd is not None:
         heard.close_code = protocol.close_rcvd.code
-    return opened
+    writer.writelines(protocol.data_to_send())  # pongs, and the echo of a close
 
 
 async def _close(
@@ -141,5 +148,4 @@ async def _close(
         async with asyncio.timeout(CLOSING_S):
             writer.write(frame(Opcode.CLOSE, b"\x03\xe8"))
             while data := await reader.read(STEP):
-                protocol.receive_data(data)
-                _take(protocol, heard)
+                _take(protocol, data, writer, heard)

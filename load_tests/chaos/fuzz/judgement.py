@@ -72,7 +72,7 @@ def _fault_of_socket(case: Case, heard: Heard) -> str | None:
         if found is not None:
             return found
     if case.due is Due.REPLY and not heard.messages:
-        return "no reply came"
+        return f"no reply came (closed with {heard.close_code})"
     return None
 
 

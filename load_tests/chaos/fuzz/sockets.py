@@ -34,7 +34,8 @@ def socket_case(random: Random, index: int, segments: Sequence[bytes], target: T
         handshake[at] = (handshake[at][0], random.choice(("", "x", "12", "a" * 5000, "websocket, h2c")))
     opening = request("GET", f"/v1/clients/{target.camera}/upload", handshake, None, target)
     hang_up = name == "hung up"
-    pieces = (Piece(opening), Piece(frames, 0.02)) if frames else (Piece(opening),)
+    in_turn = Piece(frames, opened=name != "too early")
+    pieces = (Piece(opening), in_turn) if frames else (Piece(opening),)
     return Case(index, "socket", name, pieces, due, "GET", hang_up)
 
 
@@ -136,6 +137,12 @@ def _hung_up(random: Random, index: int, segments: Sequence[bytes], target: Targ
     return whole[: random.choice((random.randrange(len(whole)), len(whole)))], Due.SOCKET
 
 
+def _too_early(random: Random, index: int, segments: Sequence[bytes], target: Target) -> Made:
+    """Messages before the connection is open: no client may do so."""
+    frames, _ = random.choice((_damaged_segment, _in_fragments))(random, index, segments, target)
+    return frames, Due.SOCKET
+
+
 def _handshake(random: Random, index: int, segments: Sequence[bytes], target: Target) -> Made:
     return b"", Due.ANYTHING
 
@@ -149,5 +156,6 @@ MAKERS: dict[str, Maker] = {
     "out of order": _out_of_order,
     "bad frames": _bad_frames,
     "hung up": _hung_up,
+    "too early": _too_early,
     "handshake": _handshake,
 }

@@ -13,18 +13,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from clients.administration import LimitsPatch
 from configs.bundle import Bundle, BundleError
 from configs.settings import Settings
 from load_tests.application import ApplicationError, RunningApplication, image_flags
 from load_tests.chaos.fuzz.campaign import Campaign, Tally
 from load_tests.chaos.fuzz.report import faults, print_report, summary
 from load_tests.chaos.progress import Ticker
-from load_tests.tenants import new_tenant
+from load_tests.tenants import UNLIMITED, new_tenant
 
 TABLE_WIDTH = 150  # where the output is a file
 TENANT = "fuzz"
-LIMITS = LimitsPatch(cameras=10_000, segments_per_s=1e6, gflops_per_s=1e9, bytes_per_s=1e12)
 ENVIRONMENT = {"PENANCE_BODY_TIMEOUT_S": "5"}
 """So that an upload that stalls does not hold a case up for half a minute."""
 
@@ -82,7 +80,7 @@ async def _send(
     at_once: int,
     console: Console,
 ) -> Tally:
-    key = await new_tenant(application, LIMITS, TENANT)
+    key = await new_tenant(application, UNLIMITED, TENANT)
     with Ticker(console, cases) as ticker:
         campaign = Campaign(
             application,

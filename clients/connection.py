@@ -39,8 +39,20 @@ CONNECT_TIMEOUT = 5.0
 ANSWER_TIMEOUT = 60.0
 SOCKET_OPTIONS = [
     (socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
 ]
+GONE_S = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3}
+"""A server that vanishes without a word, its node or the link being gone, is noticed 11 s after its last sign
+of life, not when the answer's time is over. Not all systems know these options."""
+SOCKET_OPTIONS += [
+    (socket.IPPROTO_TCP, getattr(socket, name), seconds)
+    for name, seconds in GONE_S.items()
+    if hasattr(socket, name)
+]
+NO_ANSWER = (500, 502, 504)
+"""A proxy speaks, and the server behind it does not: no refusal of the server's own has one of these. What
+was sent may have been taken all the same, so it is sent again under its number."""
 _ANSWER = TypeAdapter(SegmentAnswer)
 Answer = TypeVar("Answer")
 
@@ -220,7 +232,7 @@ class PenanceServer:
             raise ServerUnreachable(f"no answer from {address} ({reason})") from error
         if response.is_success:
             return response
-        if response.status_code in (502, 504):  # a proxy speaks, the server behind it does not
+        if response.status_code in NO_ANSWER:
             self._addresses.failed(address)
             raise ServerUnreachable(f"no answer from behind {address} ({response.status_code})")
         raise refusal(problem_of(response), retry_after(response.headers.get("retry-after"), time.time()))

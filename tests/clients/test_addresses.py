@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from clients.addresses import MOST, Addresses
 from clients.camera import Camera
+from clients.connection import ANSWER_TIMEOUT, GONE_S, NO_ANSWER, _connected
 from clients.source import VideoSource
 from tests.clients.peer import KEY, Peer
 
@@ -51,8 +52,9 @@ def test_a_camera_finds_the_address_that_answers(peer: Peer, video: Path) -> Non
     assert all(r.answer for r in results)
 
 
+@pytest.mark.parametrize("status", NO_ANSWER)
 def test_where_one_address_stops_answering_a_camera_goes_on_at_the_next_under_the_same_number(
-    video: Path,
+    video: Path, status: int
 ) -> None:
     with Peer() as first, Peer() as second:
         second.register({"name": "gate", "target_miou": None})
@@ -60,7 +62,7 @@ def test_where_one_address_stops_answering_a_camera_goes_on_at_the_next_under_th
 
         def gone(seq: int, query: dict[str, str]) -> int | None:
             tried.append(seq)
-            return 502 if seq >= 2 else None
+            return status if seq >= 2 else None
 
         first.fault = gone
         with camera(f"{first.url},{second.url}", video) as made:
@@ -82,3 +84,15 @@ def camera(server: str, video: Path) -> Camera:
         patience=20.0,
         policy="fixed:0",
     )
+
+
+def test_a_server_that_vanishes_is_noticed_long_before_an_answer_would_be_due() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        _connected("127.0.0.1", listener.getsockname()[1]) as made,
+    ):
+        assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        idle, interval, count = (
+            made.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in GONE_S
+        )
+    assert idle + interval * count < ANSWER_TIMEOUT / 4

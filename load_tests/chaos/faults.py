@@ -20,11 +20,16 @@ from load_tests.chaos.link import Link, Quality
 from load_tests.chaos.processes import family, signal_one
 from serving.state.embedded import EmbeddedServer
 
-VARIANT = r"ServeReplica:default:variant-4"
-"""The variant that all cameras of these runs ask for."""
+ONLY, OF_TWO = 4, 3
+"""The variants that cameras of these runs ask for: one of a single replica, and one of two."""
 AWAY_S = 5.0
 SLOW = Quality(delay_s=0.2, bytes_per_s=20_000)
 FULL_S = 8.0
+
+
+def variant(index: int) -> str:
+    """What the command lines of a variant's replicas hold."""
+    return rf"ServeReplica:default:variant-{index}\b"
 
 
 class NotHere(Exception):
@@ -61,7 +66,7 @@ def killed(pattern: str) -> Fault:
 @contextmanager
 def decoder_killed(scene: Scene) -> Iterator[None]:
     """A decoder of the variant that is in use."""
-    (replica,) = _matching(scene.application, VARIANT)[:1] or [None]
+    (replica,) = _matching(scene.application, variant(ONLY))[:1] or [None]
     decoders = [] if replica is None else [p for p in replica.children() if "decode.worker" in _line(p)]
     if not decoders:
         raise NotHere("the variant has no decoder just now")
@@ -79,18 +84,22 @@ def database_killed(scene: Scene) -> Iterator[None]:
     yield
 
 
-@contextmanager
-def variant_stopped(scene: Scene) -> Iterator[None]:
-    """A replica stands still: its connections stay open, and nothing comes."""
-    pid = signal_one(scene.application, VARIANT, signal.SIGSTOP)
-    if pid is None:
-        raise NotHere("the variant is not there just now")
-    try:
-        yield
-        time.sleep(AWAY_S)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
+def stopped(pattern: str) -> Fault:
+    """A process stands still for a while: its connections stay open, and nothing comes."""
+
+    @contextmanager
+    def act(scene: Scene) -> Iterator[None]:
+        pid = signal_one(scene.application, pattern, signal.SIGSTOP)
+        if pid is None:
+            raise NotHere(f"no process here is {pattern}")
+        try:
+            yield
+            time.sleep(AWAY_S)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    return act
 
 
 @contextmanager
@@ -165,8 +174,10 @@ def _line(process: psutil.Process) -> str:
 
 
 FAULTS: dict[str, Fault] = {
-    "variant killed": killed(VARIANT),
-    "variant stopped": variant_stopped,
+    "variant killed, one of two": killed(variant(OF_TWO)),
+    "variant killed, the only one": killed(variant(ONLY)),
+    "variant stopped, one of two": stopped(variant(OF_TWO)),
+    "variant stopped, the only one": stopped(variant(ONLY)),
     "decoder killed": decoder_killed,
     "encoder killed": killed(r"ServeReplica:default:encoder"),
     "ingress killed": killed(r"ServeReplica:default:ingress"),
@@ -182,3 +193,8 @@ FAULTS: dict[str, Fault] = {
 }
 """By name, in the order in which they happen: what takes longest to recover from comes last."""
 THROUGH_LINK = {"link cut", "link silent", "link slow"}
+
+
+def asked(case: str) -> int:
+    """The variant that cameras ask for in a case."""
+    return OF_TWO if case.endswith("one of two") else ONLY

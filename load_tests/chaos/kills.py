@@ -19,14 +19,24 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
+import yaml
 from rich.console import Console
 from rich.table import Table
 
 from configs.bundle import Bundle, BundleError
-from configs.settings import Settings
+from configs.settings import SHIPPED_OPTIONS, Settings
 from load_tests.application import ApplicationError, RunningApplication, image_flags
 from load_tests.chaos.camera_kill import CAMERA_KILLED, kill_camera
-from load_tests.chaos.faults import FAULTS, THROUGH_LINK, NotHere, Scene, small_disk
+from load_tests.chaos.faults import (
+    FAULTS,
+    OF_TWO,
+    ONLY,
+    THROUGH_LINK,
+    NotHere,
+    Scene,
+    asked,
+    small_disk,
+)
 from load_tests.chaos.journal import FORM
 from load_tests.chaos.link import Link
 from load_tests.chaos.progress import Ticker
@@ -34,7 +44,7 @@ from load_tests.chaos.steady import SteadyTraffic, seen
 from load_tests.footage import Footage
 from load_tests.tenants import UNLIMITED, new_tenant
 
-RUNG = (0.5, 30, 4)
+SCALE, QP = 0.5, 30
 CALM_S, PATIENCE_S = 5.0, 120.0
 SECOND_ADDRESS = "proxy killed, two addresses"
 PROXY = "proxy killed"
@@ -60,9 +70,11 @@ class Load:
 
     bundle: Bundle
     body: bytes
-    rung: int
     cameras: int
     interval_s: float
+
+    def rung(self, variant: int) -> int:
+        return self.bundle.ladder.index(SCALE, QP, variant)
 
 
 def run_case(name: str, scene: Scene, load: Load, second: RunningApplication | None = None) -> Outcome:
@@ -76,7 +88,7 @@ def run_case(name: str, scene: Scene, load: Load, second: RunningApplication | N
     key = asyncio.run(new_tenant(application, UNLIMITED))
     # what is counted is asked for at an address that is up
     status_url = application.url if second is None else second.url
-    traffic = SteadyTraffic(load.bundle, key, status_url, load.body, [load.rung])
+    traffic = SteadyTraffic(load.bundle, key, status_url, load.body, [load.rung(asked(name))])
     try:
         with traffic.sending(addresses, load.cameras, load.interval_s):
             _calm(traffic, time.monotonic())
@@ -106,7 +118,7 @@ def _calm(traffic: SteadyTraffic, since: float) -> float:
 def run_all(names: Sequence[str], load: Load, proxy: bool, console: Console) -> list[Outcome]:
     """All cases on one application. Raises `ApplicationError` if it does not start."""
     folder, outcomes = Path(tempfile.mkdtemp(prefix="pn-kills-")), list[Outcome]()
-    flags = image_flags() if proxy else {}
+    flags = {**(image_flags() if proxy else {}), "PENANCE_SERVING_FILE": str(_serving_file(folder))}
     try:
         with ExitStack() as held:
             held.enter_context(small_disk(folder / "app" / "redis"))
@@ -128,9 +140,20 @@ def run_all(names: Sequence[str], load: Load, proxy: bool, console: Console) -> 
     return outcomes
 
 
+def _serving_file(folder: Path) -> Path:
+    """The shipped options with a second replica of one variant."""
+    sections = yaml.safe_load(SHIPPED_OPTIONS.read_text(encoding="utf-8"))
+    variants = sections["variants"]
+    two = {"min_replicas": 2, "max_replicas": 2}
+    variants["overrides"] = {OF_TWO: {"autoscaling_config": variants["defaults"]["autoscaling_config"] | two}}
+    path = folder / "serving.yaml"
+    path.write_text(yaml.safe_dump({"variants": variants}), encoding="utf-8")
+    return path
+
+
 def _outcome(name: str, scene: Scene, load: Load, folder: Path, proxy: bool) -> Outcome:
     if name == CAMERA_KILLED:
-        told, gap, answered, differences = kill_camera(scene.application, folder, load.rung)
+        told, gap, answered, differences = kill_camera(scene.application, folder, load.rung(ONLY))
         return Outcome(name, told, gap, gap, answered, differences)
     if name != SECOND_ADDRESS:
         return run_case(name, scene, load)
@@ -179,7 +202,7 @@ ALL = (*FAULTS, CAMERA_KILLED, SECOND_ADDRESS)
 
 def kills(
     case: Annotated[
-        list[str] | None, typer.Option(help=f"only this one, more than once if need be: {', '.join(ALL)}")
+        list[str] | None, typer.Option(help=f"only this one; may be given again: {'; '.join(ALL)}")
     ] = None,
     cameras: Annotated[int, typer.Option(min=1, help="that send side by side")] = 6,
     interval: Annotated[float, typer.Option(min=0.05, help="seconds between a camera's segments")] = 0.5,
@@ -194,12 +217,12 @@ def kills(
     console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
     names = list(case or ALL)
     if unknown := set(names) - set(ALL):
-        raise typer.BadParameter(f"no such case: {', '.join(sorted(unknown))}. There are: {', '.join(ALL)}")
+        raise typer.BadParameter(f"no such case: {', '.join(sorted(unknown))}. There are: {'; '.join(ALL)}")
     try:
         bundle = Bundle.load(Settings().bundle)
-        rung = bundle.ladder[bundle.ladder.index(*RUNG)]
+        rung = bundle.ladder[bundle.ladder.index(SCALE, QP, ONLY)]
         (body,) = Footage(bundle, FORM, stretches=1).bodies(rung)
-        outcomes = run_all(names, Load(bundle, body, rung.index, cameras, interval), proxy, console)
+        outcomes = run_all(names, Load(bundle, body, cameras, interval), proxy, console)
     except (ApplicationError, BundleError) as error:
         console.print(f"kills: {error}", style="red", markup=False)
         raise typer.Exit(1) from error

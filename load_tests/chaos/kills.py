@@ -58,6 +58,7 @@ class Outcome:
     case: str
     told: dict[str, int]
     longest_gap_s: float = 0.0
+    gap_began_s: float = 0.0
     recovered_s: float = 0.0
     answered: int = 0
     differences: tuple[str, ...] = ()
@@ -101,7 +102,15 @@ def run_case(name: str, scene: Scene, load: Load, second: RunningApplication | N
     except NotHere as reason:
         return Outcome(name, {}, not_run=str(reason))
     differences = tuple(traffic.differences())
-    return Outcome(name, found.told, found.longest_gap_s, found.recovered_s, found.answered, differences)
+    return Outcome(
+        name,
+        found.told,
+        found.longest_gap_s,
+        found.gap_began_s,
+        found.recovered_s,
+        found.answered,
+        differences,
+    )
 
 
 def _calm(traffic: SteadyTraffic, since: float) -> float:
@@ -154,7 +163,7 @@ def _serving_file(folder: Path) -> Path:
 def _outcome(name: str, scene: Scene, load: Load, folder: Path, proxy: bool) -> Outcome:
     if name == CAMERA_KILLED:
         told, gap, answered, differences = kill_camera(scene.application, folder, load.rung(ONLY))
-        return Outcome(name, told, gap, gap, answered, differences)
+        return Outcome(name, told, gap, 0.0, gap, answered, differences)
     if name != SECOND_ADDRESS:
         return run_case(name, scene, load)
     flags = {
@@ -170,7 +179,8 @@ def _line(outcome: Outcome) -> str:
     if outcome.not_run:
         return f"{outcome.case}: not run: {outcome.not_run}"
     return (
-        f"{outcome.case}: gap {outcome.longest_gap_s:.2f} s, recovered after {outcome.recovered_s:.2f} s, "
+        f"{outcome.case}: gap {outcome.longest_gap_s:.2f} s from {outcome.gap_began_s:.2f} s on, "
+        f"recovered after {outcome.recovered_s:.2f} s, "
         f"{outcome.told or 'nothing but answers'}, {outcome.answered} answers, "
         f"{'; '.join(outcome.differences) or 'counted exactly'}"
     )

@@ -96,6 +96,7 @@ class Seen:
 
     told: dict[str, int]
     longest_gap_s: float
+    gap_began_s: float
     recovered_s: float
     answered: int
 
@@ -103,11 +104,12 @@ class Seen:
 def seen(cameras: Sequence[Sequence[Attempt]], began: float, ended: float, watched: float) -> Seen:
     """Of attempts that ended between `began` and `watched`.
 
-    A gap is the time between two answers of one camera. Recovered is when the last camera that was told
+    A gap is the time between two answers of one camera; where the longest began is counted from the fault's
+    beginning. Recovered is when the last camera that was told
     something else, or that waited across the fault's end, was answered: in seconds after the end.
     """
     told: Counter[str] = Counter()
-    gaps, again, answered = [0.0], [0.0], 0
+    gaps, again, answered = [(0.0, began)], [0.0], 0
     for attempts in cameras:
         inside = [a for a in attempts if began <= a.ended <= watched]
         told.update(a.told for a in inside if a.told)
@@ -115,12 +117,14 @@ def seen(cameras: Sequence[Sequence[Attempt]], began: float, ended: float, watch
         before = max((at for at in answers if at < began), default=began)
         times = [before, *(at for at in answers if at >= began)]
         answered += len(times) - 1
-        gaps += [b - a for a, b in itertools.pairwise(times)]
-        gaps.append(watched - times[-1] if len(times) == 1 else 0.0)
+        gaps += [(b - a, a) for a, b in itertools.pairwise(times)]
+        if len(times) == 1:
+            gaps.append((watched - before, before))
         last_failure = max((a.ended for a in inside if a.told), default=ended)
         first = min((at for at in answers if at >= max(ended, last_failure)), default=float("inf"))
         again.append(first - ended)
-    return Seen(dict(told), max(gaps), max(again), answered)
+    longest, since = max(gaps)
+    return Seen(dict(told), longest, since - began, max(again), answered)
 
 
 class SteadyTraffic:

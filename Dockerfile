@@ -42,11 +42,14 @@ ENV PATH=/opt/penance/bin:$PATH \
 # HAProxy before the ingress and gRPC between replicas: more segments a second, refusals in a third of the time.
 # HAProxy's own ports are open to whoever reaches the container, so networks must hold them back, as compose.yaml
 # and k8s/base/network-policies.yaml do. A segment has up to 8 MiB, and all its label maps may have more. Logs are
-# written line by line: buffered, a request would be found in them a thousand requests later.
+# written line by line: buffered, a request would be found in them a thousand requests later. A proxy that died
+# is replaced after three looks, and with the usual ten seconds between them cameras of its node would have no answer
+# for half a minute (docs/chaos.md).
 ENV RAY_SERVE_ENABLE_HA_PROXY=1 \
     RAY_SERVE_THROUGHPUT_OPTIMIZED=1 \
     RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH=67108864 \
-    RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE=1
+    RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE=1 \
+    RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S=1
 RUN install --directory --owner=penance --group=penance --mode=700 /var/lib/penance
 USER 1000:1000
 WORKDIR /tmp

@@ -156,6 +156,15 @@ def small_disk(directory: Path, megabytes: int = 64) -> Iterator[bool]:
 
 
 @contextmanager
+def proxy_killed(scene: Scene) -> Iterator[None]:
+    """What listens on the application's port: HAProxy, or else Serve's own proxy."""
+    name = "haproxy" if "haproxy" in family(scene.application) else "proxy"
+    for process in family(scene.application).get(name, []):
+        process.kill()
+    yield
+
+
+@contextmanager
 def clock_jumped(scene: Scene) -> Iterator[None]:
     raise NotHere("time namespaces leave the wall clock alone, and setting it would move every process here")
     yield
@@ -188,8 +197,8 @@ FAULTS: dict[str, Fault] = {
     "link silent": link_silent,
     "link slow": link_slow,
     "clock jumped": clock_jumped,
-    "proxy actor killed": killed(r"ProxyActor|HAProxyManager"),
-    "proxy killed": killed(r"(^|/)haproxy\b|ProxyActor"),
+    "proxy's keeper killed": killed(r"HAProxyManager"),
+    "proxy killed": proxy_killed,
 }
 """By name, in the order in which they happen: what takes longest to recover from comes last."""
 THROUGH_LINK = {"link cut", "link silent", "link slow"}

@@ -32,9 +32,7 @@ class DatabaseReplica:
         while not self._ended.wait(LOOK_EVERY_S):
             try:
                 self._server.ensure_running()
-            except (
-                Exception
-            ) as error:  # whatever it is, the next look may find it gone; until then it is told
+            except Exception as error:  # whatever it is, the next look may find it gone
                 if self._failure is None:
                     logger.warning("The embedded database cannot be started: %s", error)
                 self._failure = error

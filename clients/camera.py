@@ -61,6 +61,8 @@ class Camera:
     pace: `realtime` takes segments at the video's own time and drops what is not uploaded within the
         segment's length (at most one waits; dropped ones are reported to the server); `server` goes as
         fast as answers come, tries each segment until it is answered, and reads files as needed.
+    server: its address, or several with commas between them: where one does not answer, it goes on at the
+        next.
     policy: `auto` is the learnt one of the server's bundle, or `fixed:0` where that has none for such
         segments; `adapter`, `adapter:BUNDLE`, `fixed:INDEX`, `fixed:SCALE/QP/VARIANT`, `round-robin`, or a
         function that makes a `Policy` from the ladder.

@@ -57,7 +57,13 @@ SERVER, CHOICE, VIDEO, OUTPUT = "Server", "What is chosen", "Video", "Output"
 def camera(
     source: Annotated[str, typer.Argument(help="file, webcam number, address or demo:", show_default=False)],
     server: Annotated[
-        str, typer.Option(envvar="PENANCE_SERVER", help="address of the server", rich_help_panel=SERVER)
+        str,
+        typer.Option(
+            envvar="PENANCE_SERVER",
+            help="address of the server, or several with commas between them: where one does not answer, "
+            "the camera goes on at the next",
+            rich_help_panel=SERVER,
+        ),
     ] = "http://127.0.0.1:8000",
     key: Annotated[
         str | None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType, TracebackType
 from typing import Any, Self, TypeVar
@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from clients.addresses import Addresses
 from clients.bandwidth import SEND_BUFFER, Upload
 from clients.bundles import SignedManifest
 from clients.errors import (
@@ -33,14 +34,26 @@ from clients.protocol import (
     VariantInfo,
 )
 from clients.signature import SIGNATURE_HEADER
-from clients.uploads import UploadConnection, UploadReply
+from clients.uploads import Kind, UploadConnection, UploadReply
 
 CONNECT_TIMEOUT = 5.0
 ANSWER_TIMEOUT = 60.0
 SOCKET_OPTIONS = [
     (socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
 ]
+GONE_S = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3}
+"""A server that vanishes without a word, its node or the link being gone, is noticed 11 s after its last sign
+of life, not when the answer's time is over. Not all systems know these options."""
+SOCKET_OPTIONS += [
+    (socket.IPPROTO_TCP, getattr(socket, name), seconds)
+    for name, seconds in GONE_S.items()
+    if hasattr(socket, name)
+]
+NO_ANSWER = (500, 502, 504)
+"""A proxy speaks, and the server behind it does not: no refusal of the server's own has one of these. What
+was sent may have been taken all the same, so it is sent again under its number."""
 _ANSWER = TypeAdapter(SegmentAnswer)
 Answer = TypeVar("Answer")
 
@@ -66,30 +79,29 @@ class SegmentParameters(BaseModel):
         return parameters
 
 
-def with_scheme(server: str) -> str:
-    """A server's address as people give it, as a URL."""
-    return server if server.startswith(("http://", "https://")) else f"http://{server}"
-
-
 class PenanceServer:
     """A thin client of one server. Registering needs a tenant's key; all else goes by the camera's token.
 
+    url: where it is, or several addresses with commas between them: after one that gave no answer the next
+        request goes to the next (`clients.addresses`).
     one_connection: whether segments go over one WebSocket instead of a request each (`clients.uploads`).
     """
 
     def __init__(self, url: str, key: str, one_connection: bool = False) -> None:
-        self.url, self._key = with_scheme(url).rstrip("/"), key
+        self._addresses, self._key = Addresses(url), key
         self._registered: Registered | None = None
         self._one_connection = one_connection
         self._uploads: UploadConnection | None = None
         self._http = httpx.Client(
-            base_url=self.url,
             # Reading the authorities takes longer than a request: only where there is something to verify.
-            transport=httpx.HTTPTransport(
-                verify=self.url.startswith("https:"), socket_options=SOCKET_OPTIONS
-            ),
+            transport=httpx.HTTPTransport(verify=self._addresses.any_secure, socket_options=SOCKET_OPTIONS),
             timeout=httpx.Timeout(ANSWER_TIMEOUT, connect=CONNECT_TIMEOUT),
         )
+
+    @property
+    def url(self) -> str:
+        """The address in use."""
+        return self._addresses.current
 
     def __enter__(self) -> Self:
         return self
@@ -118,11 +130,28 @@ class PenanceServer:
             TypeAdapter(Registered), self._request("POST", "/v1/clients", self._key, json=body)
         )
         if self._one_connection:
-            if self._uploads is not None:
-                self._uploads.close()
-            address = f"{self.url}{self._path()}/upload"
-            self._uploads = UploadConnection(address, self._registered.token, _connected, ANSWER_TIMEOUT)
+            self._connect()
         return self._registered
+
+    def _connect(self) -> None:
+        """Has segments go over a connection to the address in use; it is opened with the next one."""
+        if self._uploads is not None:
+            self._uploads.close()
+        address = f"{self.url}{self._path()}/upload"
+        self._uploads = UploadConnection(address, self.registered.token, _connected, ANSWER_TIMEOUT)
+
+    def _upload(
+        self, kind: Kind, seq: int, size: int, body: Iterable[bytes], head: Mapping[str, object]
+    ) -> UploadReply:
+        assert self._uploads is not None
+        address = self.url
+        try:
+            return self._uploads.send(kind, seq, size, body, head)
+        except ServerUnreachable:
+            self._addresses.failed(address)
+            if self.url != address:
+                self._connect()
+            raise
 
     def send_segment(
         self,
@@ -137,7 +166,7 @@ class PenanceServer:
         Raises `UploadTooLate` when the upload's time is over before its last byte, else errors of the tree.
         """
         if self._uploads is not None:
-            reply = self._uploads.send("segment", seq, size, upload, parameters.query())
+            reply = self._upload("segment", seq, size, upload, parameters.query())
             if reply.answer is None:
                 raise _refused(reply)
             return reply.answer
@@ -154,7 +183,7 @@ class PenanceServer:
     def send_audit(self, seq: int, frame: bytes, bundle: str) -> None:
         """Sends the last frame of a segment, at the best compression setting, as its answer asked for."""
         if self._uploads is not None:
-            reply = self._uploads.send("audit", seq, len(frame), [frame], {"bundle": bundle})
+            reply = self._upload("audit", seq, len(frame), [frame], {"bundle": bundle})
             if reply.problem is not None:
                 raise _refused(reply)
             return
@@ -198,15 +227,18 @@ class PenanceServer:
         self, method: str, path: str, bearer: str, headers: dict[str, str] | None = None, **more: Any
     ) -> httpx.Response:
         headers = {"authorization": f"Bearer {bearer}", **(headers or {})}
+        address = self.url
         try:
-            response = self._http.request(method, path, headers=headers, **more)
+            response = self._http.request(method, address + path, headers=headers, **more)
         except (httpx.TransportError, httpx.InvalidURL) as error:
+            self._addresses.failed(address)
             reason = str(error) or type(error).__name__
-            raise ServerUnreachable(f"no answer from {self.url} ({reason})") from error
+            raise ServerUnreachable(f"no answer from {address} ({reason})") from error
         if response.is_success or response.status_code == httpx.codes.NOT_MODIFIED:
             return response
-        if response.status_code in (502, 504):  # a proxy speaks, the server behind it does not
-            raise ServerUnreachable(f"no answer from behind {self.url} ({response.status_code})")
+        if response.status_code in NO_ANSWER:
+            self._addresses.failed(address)
+            raise ServerUnreachable(f"no answer from behind {address} ({response.status_code})")
         raise refusal(problem_of(response), retry_after(response.headers.get("retry-after"), time.time()))
 
 

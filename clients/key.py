@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from clients.addresses import Addresses
 from clients.errors import KeyMissing
 
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -27,8 +28,8 @@ def find_key(
     """
     if given and given.strip():
         return given.strip()
-    host = urlsplit(server if "://" in server else f"http://{server}").hostname
-    ends = time.monotonic() + (wait if host in LOCAL_HOSTS else 0.0)
+    hosts = {urlsplit(address).hostname for address in Addresses(server).all}
+    ends = time.monotonic() + (wait if hosts & LOCAL_HOSTS else 0.0)
     told = False
     while not (key := _read(key_file)):
         if time.monotonic() >= ends:

@@ -21,7 +21,8 @@ import httpx
 from httpx_sse import ServerSentEvent, SSEError, connect_sse
 from pydantic import ValidationError
 
-from clients.connection import problem_of, refusal, retry_after, with_scheme
+from clients.addresses import with_scheme
+from clients.connection import problem_of, refusal, retry_after
 from clients.errors import RefusedByServer, ServerUnreachable, TryLater
 from clients.outage import Outage
 from clients.protocol import DEFAULT_SERVER, MaskMode, Problem

@@ -86,7 +86,7 @@ class Settings(BaseSettings):
         16, ge=1, le=1024, description="segments whose label maps are held, per camera; 2 MB each at most"
     )
     lease_s: float = Field(
-        3.0, gt=0.2, description="how long a segment stays claimed by a replica that fell silent"
+        1.5, gt=0.2, description="how long a segment stays claimed by a replica that fell silent"
     )
     decode_timeout_s: float = Field(10.0, gt=0, description="longest time that decoding one segment may take")
     decode_memory_mb: int = Field(1024, ge=256, description="address space of one decoder process")

@@ -123,7 +123,11 @@ class CameraEntry(_Part):
 class Inventory(_Part):
     """A whole site."""
 
-    server: str = Field(DEFAULT_SERVER, pattern=r"^https?://[^@\s]+$", description="address of the server")
+    server: str = Field(
+        DEFAULT_SERVER,
+        pattern=r"^https?://[^@\s]+$",
+        description="address of the server, or several with commas between them",
+    )
     key: Secret | None = Field(None, description="the tenant's key; null: where penance-camera finds it")
     uplink: MegabytesPerSecond | None = Field(None, description="cap of all cameras together")
     cameras: tuple[CameraEntry, ...] = Field(min_length=1, max_length=MAX_CAMERAS)

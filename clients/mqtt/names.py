@@ -8,7 +8,7 @@ from typing import Self
 import httpx
 from pydantic import ValidationError
 
-from clients.connection import with_scheme
+from clients.addresses import with_scheme
 from clients.protocol import CameraPage
 
 TIMEOUT_S = 10.0

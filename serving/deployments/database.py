@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import threading
 from pathlib import Path
 
 from ray import serve
 
 from serving.state.embedded import EmbeddedServer
+
+LOOK_EVERY_S = 0.25
+"""Every segment waits for a database that died: it is looked at more often than Serve looks at replicas."""
 
 logger = logging.getLogger("ray.serve")
 
@@ -19,15 +22,34 @@ class DatabaseReplica:
     def __init__(self, state_directory: Path) -> None:
         self._server = EmbeddedServer(state_directory)
         self._server.ensure_running()
+        self._failure: Exception | None = None
+        self._ended = threading.Event()
+        self._watching = threading.Thread(target=self._watch, name="database", daemon=True)
+        self._watching.start()
         logger.info("Embedded database at %s.", self._server.url)
+
+    def _watch(self) -> None:
+        while not self._ended.wait(LOOK_EVERY_S):
+            try:
+                self._server.ensure_running()
+            except Exception as error:  # whatever it is, the next look may find it gone
+                if self._failure is None:
+                    logger.warning("The embedded database cannot be started: %s", error)
+                self._failure = error
+            else:
+                self._failure = None
 
     async def url(self) -> str:
         return self._server.url
 
     async def check_health(self) -> None:
-        await asyncio.to_thread(self._server.ensure_running)
+        """Raises what the latest try to start the server failed with."""
+        if self._failure is not None:
+            raise self._failure
 
     def __del__(self) -> None:
+        self._ended.set()
+        self._watching.join(timeout=5)
         self._server.stop()
 
 

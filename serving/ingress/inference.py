@@ -42,8 +42,8 @@ class Inference:
         segmentation = await self.segment(configuration.variant, job, remaining_s)
         segmented = time.perf_counter()
         encoding = await _answer(
-            self._encoder.encode.remote(segmentation.logits, configuration.index),
-            remaining_s(),
+            lambda: self._encoder.encode.remote(segmentation.logits, configuration.index),
+            remaining_s,
             "performance encoder",
         )
         if not isinstance(encoding, Encoding):
@@ -55,7 +55,7 @@ class Inference:
     async def segment(self, variant: int, job: SegmentJob, remaining_s: Callable[[], float]) -> Segmentation:
         """Segments without embedding."""
         name = f"variant {variant}"
-        result = await _answer(self._variants[variant].segment.remote(job), remaining_s(), name)
+        result = await _answer(lambda: self._variants[variant].segment.remote(job), remaining_s, name)
         if isinstance(result, Refusal):
             if result.kind == "bundle":
                 raise _not_held(name, job.bundle)
@@ -81,17 +81,24 @@ def _check_bundle(named: str, *made_by: str) -> None:
         raise RuntimeError(f"a segment of bundle {named} was answered by {', '.join(made_by)}")
 
 
-async def _answer(response: object, remaining_s: float, name: str) -> object:
-    """Awaits a deployment's response within the segment's time; failures become refusals."""
-    try:
-        return await asyncio.wait_for(response, max(0.01, remaining_s))  # type: ignore[arg-type]
-    except TimeoutError as error:
-        raise DeadlinePassed(f"The {name} did not answer before the segment's deadline.") from error
-    except BackPressureError as error:
-        raise Overloaded(f"The queue of the {name} is full. Send the segment again later.", 1) from error
-    except RayActorError as error:
-        raise Overloaded(
-            f"A replica of the {name} was lost and is being replaced. Send it again.", 1
-        ) from error
-    except (RayServeException, RayError) as error:
-        raise Overloaded(f"The {name} cannot be reached just now. Send the segment again.", 2) from error
+async def _answer(ask: Callable[[], object], remaining_s: Callable[[], float], name: str) -> object:
+    """Awaits a deployment's response within the segment's time; failures become refusals.
+
+    What a replica was at work on when it was lost is asked of another one: neither deployment keeps anything
+    of a segment, so asking twice changes nothing. A third time would look for trouble: it may be the segment.
+    """
+    for again in (True, False):
+        try:
+            return await asyncio.wait_for(ask(), max(0.01, remaining_s()))  # type: ignore[arg-type]
+        except TimeoutError as error:
+            raise DeadlinePassed(f"The {name} did not answer before the segment's deadline.") from error
+        except BackPressureError as error:
+            raise Overloaded(f"The queue of the {name} is full. Send the segment again later.", 1) from error
+        except RayActorError as error:
+            if not again:
+                raise Overloaded(
+                    f"Two replicas of the {name} were lost and are being replaced. Send it again.", 1
+                ) from error
+        except (RayServeException, RayError) as error:
+            raise Overloaded(f"The {name} cannot be reached just now. Send the segment again.", 2) from error
+    raise AssertionError("every try returns or raises")

@@ -21,7 +21,7 @@ from typing import Literal, Self
 
 from clients.bandwidth import Uplink
 from clients.bundles import fetch_bundle
-from clients.codec import encode_segment
+from clients.codec import CodecFlags, encode_segment
 from clients.connection import PenanceServer
 from clients.delivery import Delivery
 from clients.drops import DropLedger
@@ -290,9 +290,8 @@ class Camera:
     def _encode(self, captured: CapturedSegment) -> EncodedSegment:
         choice, feedback, epoch = self._choose(captured)
         configuration = epoch.terms.configurations[choice.configuration]
-        rate = Fraction(self.source.format.fps).limit_denominator(1000)
         started = time.perf_counter()
-        data = encode_segment(captured.frames, configuration.setting, rate, epoch.terms.codec)
+        data = self._compress(captured, configuration, epoch.terms.codec)
         with self._lock:
             epoch.last_bytes = len(data)
         return EncodedSegment(
@@ -305,6 +304,14 @@ class Camera:
             feedback,
             epoch.terms.configurations,
         )
+
+    def _compress(self, captured: CapturedSegment, configuration: Configuration, codec: CodecFlags) -> bytes:
+        rate = Fraction(self.source.format.fps).limit_denominator(1000)
+        return encode_segment(captured.frames, configuration.setting, rate, codec)
+
+    def _compress_for_audit(self, segment: EncodedSegment, codec: CodecFlags) -> bytes:
+        """Its last frame, at the best compression setting."""
+        return encode_segment(segment.captured.frames[-1:], segment.ladder[0].setting, 1, codec)
 
     def _overtaken(self, segment: CapturedSegment | EncodedSegment) -> SegmentResult:
         """Drops a segment that waited too long; one that was not compressed yet still gets its choice."""
@@ -338,9 +345,8 @@ class Camera:
         raise refusal
 
     def _audit(self, segment: EncodedSegment) -> None:
-        """Sends the segment's last frame at the best compression setting, if the uplink has room for it."""
-        best = segment.ladder[0].setting
-        frame = encode_segment(segment.captured.frames[-1:], best, 1, self._in_force().terms.codec)
+        """Sends what audits the segment, if the uplink has room for it."""
+        frame = self._compress_for_audit(segment, self._in_force().terms.codec)
         bandwidth = self.uplink.bandwidth
         if self.pace == "realtime" and bandwidth is not None:
             spare = 1e6 * bandwidth * self.source.format.seconds - len(segment.data)

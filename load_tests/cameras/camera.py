@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from clients.bandwidth import Trace, Uplink
-from clients.bitrate import SizeEstimate
 from clients.camera import Camera
-from clients.errors import ServerError
-from clients.policy import Choice, Observation, Policy, PolicyFactory
+from clients.codec import CodecFlags
+from clients.epoch import Epoch
+from clients.policy import Choice, Observation, Policy
 from clients.protocol import SegmentFormat
 from clients.segment import CapturedSegment, EncodedSegment, SegmentResult
 from configs.ladder import Configuration
@@ -45,18 +44,19 @@ class SimulatedCamera(Camera):
         key: str,
         server: str,
         name: str,
-        policy: str | PolicyFactory,
+        policy: str,
         target_miou: float,
         link: Trace | None,
         deadline: float | None,
     ) -> None:
-        self._library = library
+        """`policy`: `adapter`, the bundle's, or another that `penance-camera` knows."""
+        self._library, self._coming = library, 0
         super().__init__(
             PreparedSource(name, library.form),  # type: ignore[arg-type]
             key=key,
             server=server,
             name=name,
-            policy=policy,
+            policy=self._prepared_adapter if policy == "adapter" else policy,
             target_miou=target_miou,
             uplink=Uplink(link),
             deadline=deadline,
@@ -85,44 +85,30 @@ class SimulatedCamera(Camera):
         numbered = self._number([])
         return CapturedSegment(numbered.seq, [], numbered.captured_at - late, due)
 
-    def _encode(self, captured: CapturedSegment) -> EncodedSegment:
-        choice, feedback, bundle = self._choose(captured)
-        configuration = self.configurations[choice.configuration]
-        data = self._library.body(captured.seq, configuration)
-        with self._lock:
-            self._last_bytes = len(data)
-        return EncodedSegment(captured, configuration, bundle, data, 0.0, choice, feedback)
-
-    def _choose(self, captured: CapturedSegment) -> tuple[Choice, int | None, str]:
-        if isinstance(self._policy, PreparedAdapter):
-            self._policy.coming = captured.seq
+    def _choose(self, captured: CapturedSegment) -> tuple[Choice, int | None, Epoch]:
+        self._coming = captured.seq
         return super()._choose(captured)
 
-    def _audit(self, segment: EncodedSegment) -> None:
-        with contextlib.suppress(ServerError):
-            self.server.send_audit(segment.seq, self._library.audit(segment.seq))
+    def _compress(self, captured: CapturedSegment, configuration: Configuration, codec: CodecFlags) -> bytes:
+        return self._library.body(captured.seq, configuration)
+
+    def _compress_for_audit(self, segment: EncodedSegment, codec: CodecFlags) -> bytes:
+        return self._library.audit(segment.seq)
+
+    def _prepared_adapter(self, configurations: Sequence[Configuration]) -> Policy:
+        return PreparedAdapter(self._library, configurations, lambda: self._coming)
 
 
 class PreparedAdapter:
     """A bundle's policy with the estimator's work done beforehand: its networks run once a segment of the
     library, the adapter itself at every choice."""
 
-    def __init__(self, library: Library, configurations: Sequence[Configuration]) -> None:
-        self._library, self._adapter = library, library.adapter(configurations)
-        self.coming = 0
+    def __init__(
+        self, library: Library, configurations: Sequence[Configuration], coming: Callable[[], int]
+    ) -> None:
+        """`coming` says which segment, by its seq, the next choice is for."""
+        self._library, self._coming = library, coming
+        self._adapter = library.adapter(configurations)
 
     def choose(self, observation: Observation) -> Choice:
-        return self._adapter.decide(observation, self._estimate)
-
-    @property
-    def _estimate(self) -> SizeEstimate:
-        return self._library.estimate(self.coming)
-
-
-def policy_factory(text: str, library: Library) -> str | PolicyFactory:
-    """The policy of a scenario as a camera takes it."""
-
-    def prepared(configurations: Sequence[Configuration]) -> Policy:
-        return PreparedAdapter(library, configurations)
-
-    return prepared if text == "adapter" else text
+        return self._adapter.decide(observation, self._library.estimate(self._coming()))

@@ -17,7 +17,7 @@ from locust.exception import StopUser
 from clients.camera import Camera
 from clients.errors import CameraError, RefusedByServer, problem_slug
 from clients.segment import SegmentResult
-from load_tests.cameras.camera import SimulatedCamera, policy_factory
+from load_tests.cameras.camera import SimulatedCamera
 from load_tests.cameras.library import Library
 from load_tests.cameras.scenario import Group, Scenario
 from load_tests.cameras.tally import STAGES, Tally
@@ -83,7 +83,7 @@ def _user(play: Play, group: Group, index: int) -> type[User]:
                 key=play.keys[group.tenant],
                 server=play.server,
                 name=f"{play.run}-{index}-{self.number}",
-                policy=policy_factory(group.policy, play.library),
+                policy=group.policy,
                 target_miou=group.target_miou,
                 link=group.links.draw(play.random.random(), play.random.random()),
                 deadline=play.scenario.deadline_s,

@@ -23,7 +23,7 @@ FLAGS = MappingProxyType(
         "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
         # Serve's controller looks at all replicas in each turn; at its own ten a second it takes half a core.
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
-        # A proxy that died is replaced after three looks: with ten seconds between them, as usual, the cameras
+        # A proxy that died is replaced after three looks: with ten seconds between them, as usual, cameras
         # of its node would have no answer for half a minute (docs/chaos.md).
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
     }

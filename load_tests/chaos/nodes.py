@@ -98,7 +98,7 @@ Told = Callable[[str], None]
 class Disturbance:
     """What cameras noticed of one disturbance. `recovered_s` is from its start until the last camera that was
     told anything but an answer was answered again, 0 where none was; `replaced_s` until all replicas were
-    there again."""
+    there again; `longest_gap_s` is the longest that a camera waited for its next answer, refused or not."""
 
     what: str
     committed: int
@@ -163,6 +163,11 @@ class Trial:
     def run(self) -> NodesReport:
         """Placement, load up and down, a drained node, a killed node of variants, a killed node of the
         ingress. Raises `AssertionError` for an answer that no client should ever see."""
+        expected = Counter({f"variant-{number}": 1 for number in range(len(self.bundle.ladder.variants))})
+        expected.update({"ingress": 2, "encoder": 2})
+        until(
+            lambda: self.cluster.replicas() >= expected, SETTLED_S
+        )  # a replica that starts has another title
         self.report.placed = {name: dict(node.replicas()) for name, node in self.cluster.nodes.items()}
         self._follow_the_load()
         drained = self._holder()

@@ -47,6 +47,12 @@ def test_replicas_land_where_their_resources_are(report: NodesReport) -> None:
     assert not placed["head"]
 
 
+def test_a_node_that_is_drained_costs_no_camera_an_answer(report: NodesReport) -> None:
+    drained = report.disturbances[0]
+    assert drained.refused == {}
+    assert drained.longest_gap_s < 30
+
+
 def test_replicas_follow_the_load_up_and_down(report: NodesReport) -> None:
     assert report.scaled_up_s < float("inf"), f"{SCALED} got no second replica"
     assert report.scaled_down_s < float("inf"), f"{SCALED} kept its second replica"
@@ -59,5 +65,5 @@ def test_nothing_is_lost_or_counted_twice_when_nodes_are_drained_and_killed(repo
 
 def test_every_camera_is_answered_again_and_every_replica_is_replaced(report: NodesReport) -> None:
     for one in report.disturbances:
-        assert one.recovered_s < 60, one
+        assert max(one.recovered_s, one.longest_gap_s) < 120, one
         assert one.replaced_s < float("inf"), one

@@ -17,10 +17,8 @@ import gevent
 import typer
 from locust.env import Environment
 from locust.html import get_html_report
-from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from clients.errors import CameraError
 from clients.policy import Observation, parse_policy
@@ -30,27 +28,16 @@ from configs.ladder import CompressionSetting
 from configs.settings import Settings
 from load_tests.application import ApplicationError, RunningApplication, image_flags
 from load_tests.cameras.library import Library
+from load_tests.cameras.report import ScenarioReport, print_report
 from load_tests.cameras.scenario import Scenario, ScenarioError
 from load_tests.cameras.swarm import Play, users
-from load_tests.cameras.tally import Tally, TenantFigures
+from load_tests.cameras.tally import Tally
 from load_tests.tenants import UNLIMITED, new_tenant
 from rl.processor import describe_processor
 
 SPAWN_PER_S = 50.0
 GRACE_S = 30.0
 """For answers that are on their way when the scenario ends."""
-
-
-class ScenarioReport(BaseModel):
-    """Everything that was seen."""
-
-    scenario: Scenario
-    run: str
-    """Cameras' names begin with it."""
-    processor: str
-    bundle: str
-    tenants: dict[str, TenantFigures]
-    seconds: float
 
 
 def cameras(
@@ -188,38 +175,3 @@ def perform(play: Play, web: int | None, console: Console) -> Environment:
         if page is not None:
             page.stop()  # type: ignore[no-untyped-call]
     return environment
-
-
-def print_report(report: ScenarioReport, console: Console) -> None:
-    table = Table(title=f"{report.scenario.about} {report.bundle}; {report.processor}")
-    names = (
-        "tenant",
-        "cameras",
-        "due/s",
-        "answered",
-        "late",
-        "dropped",
-        "failed",
-        "latency ms p50/p95/p99",
-        "cost",
-    )
-    for name in names:
-        table.add_column(name, justify="left" if name == "tenant" else "right")
-    for tenant, figures in report.tenants.items():
-        latency = figures.latency_ms
-        table.add_row(
-            tenant,
-            str(figures.cameras),
-            f"{figures.due / report.seconds:.1f}",
-            f"{figures.answered / max(1, figures.due):.1%}",
-            f"{figures.late / max(1, figures.answered):.1%}",
-            _reasons(figures.dropped),
-            _reasons(figures.failed),
-            "" if latency is None else f"{latency.p50:.0f} / {latency.p95:.0f} / {latency.p99:.0f}",
-            "" if figures.cost is None else f"{figures.cost:.3f}",
-        )
-    console.print(table)
-
-
-def _reasons(counts: dict[str, int]) -> str:
-    return ", ".join(f"{reason} {count}" for reason, count in counts.items())

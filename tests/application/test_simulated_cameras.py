@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from load_tests.application import RunningApplication
-from load_tests.cameras.cli import ScenarioReport
+from load_tests.cameras.report import ScenarioReport
 
 SCENARIO = """
 about: A handful of small cameras on links of their own, of which some are cut for a moment.

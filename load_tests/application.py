@@ -24,6 +24,7 @@ from configs.bundle import DEFAULT_BUNDLE
 from serving.launch import FLAGS, HAPROXY
 from serving.state.embedded import EmbeddedServer
 
+REPOSITORY = Path(__file__).parents[1]
 START_TIMEOUT_S = 240.0
 STOP_TIMEOUT_S = 45.0
 
@@ -57,6 +58,10 @@ class RunningApplication:
             "PENANCE_BUNDLE": str(bundle.resolve()),
             "RAY_ADDRESS": "local",
             "RAY_USAGE_STATS_ENABLED": "0",
+            # it runs in another folder, and an installed checkout is perhaps not this one
+            "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]).strip(
+                os.pathsep
+            ),
             **environment,
         }
         self._process: subprocess.Popen[bytes] | None = None

@@ -148,8 +148,7 @@ def test_on_gpu_nodes_processors_for_decoding_are_what_runs_out() -> None:
     node = platform.variants[1].replicas[0].node
     assert node.gpu is not None
     assert load.refused == 0
-    assert node.processors.busy / node.processors.capacity > 0.3 * 10
-    assert node.gpu.busy < node.processors.busy / node.processors.capacity
+    assert node.gpu.busy / node.gpu.capacity < node.processors.busy / node.processors.capacity
 
 
 def test_a_machine_that_is_too_slow_for_the_promise_is_told_so() -> None:

@@ -73,6 +73,9 @@ class Soak:
     samples: dict[str, list[Sample]] = field(default_factory=dict)
     events: list[tuple[float, str]] = field(default_factory=list)
     seconds: float = 0.0
+    ended_early: bool = False
+    broken: list[str] = field(default_factory=list)
+    """What cameras of the load itself ended with, where they should not have."""
     told: Counter[str] = field(default_factory=Counter)
 
     def take(self, at: float, values: dict[str, float]) -> None:
@@ -123,17 +126,20 @@ async def run(
     async with Fleet(application.url, bundle, FORM, DEADLINE_S) as fleet:
         cameras = await fleet.cameras(key, count, rung, bodies)
         started = time.perf_counter()
+        # a camera that breaks must not end the others; it is told of in the end
         traffic = asyncio.gather(
             *(
                 camera.at_its_own_clock(started + every_s * number / count, every_s, started + seconds)
                 for number, camera in enumerate(cameras)
-            )
+            ),
+            return_exceptions=True,
         )
         try:
             await _watch(application, traffic, cameras, soak, started, seconds, told)
         except asyncio.CancelledError:
             traffic.cancel()
             await asyncio.gather(traffic, return_exceptions=True)
+            soak.ended_early = True
         soak.seconds = time.perf_counter() - started
         _collect(cameras, soak)
     return soak
@@ -141,7 +147,7 @@ async def run(
 
 async def _watch(
     application: RunningApplication,
-    traffic: asyncio.Future[list[None]],
+    traffic: asyncio.Future[list[BaseException | None]],
     cameras: Sequence[VirtualCamera],
     soak: Soak,
     started: float,
@@ -158,7 +164,7 @@ async def _watch(
             await asyncio.to_thread(event.act, application)
             soak.events.append((now, event.name))
         told(min(now, seconds), soak)
-    await traffic
+    soak.broken = [repr(error) for error in await traffic if error is not None]
 
 
 def _collect(cameras: Sequence[VirtualCamera], soak: Soak) -> None:
@@ -170,8 +176,15 @@ def _collect(cameras: Sequence[VirtualCamera], soak: Soak) -> None:
 
 def faults(soak: Soak, warm_up_s: float) -> list[str]:
     """What grew, a line each."""
-    found = []
-    for name, one in soak.growths(warm_up_s).items():
+    found, growths = (
+        [f"a camera of the load broke: {error}" for error in soak.broken],
+        soak.growths(warm_up_s),
+    )
+    if not growths:
+        found.append(
+            f"nothing can be said: {soak.seconds:.0f} s are too few behind {warm_up_s:.0f} s of warm-up"
+        )
+    for name, one in growths.items():
         least = LEAST_MB if name.endswith("MB") else LEAST_COUNT
         if name not in GROWS_BY_DESIGN and grows(one, MOST_GROWTH, least):
             found.append(f"{name}: from {one.first:.0f} to {one.last:.0f}, {one.per_hour:+.1f} an hour")
@@ -197,7 +210,8 @@ def print_report(soak: Soak, warm_up_s: float, console: Console) -> None:
         )
     console.print(table)
     told = ", ".join(f"{n} x {what}" for what, n in soak.told.most_common())
-    console.print(f"{soak.seconds:.0f} s; segments: {told or 'none'}", markup=False)
+    ended = ", ended early" if soak.ended_early else ""
+    console.print(f"{soak.seconds:.0f} s{ended}; segments: {told or 'none'}", markup=False)
     for at, name in soak.events:
         console.print(f"at {at:.0f} s: {name}")
 
@@ -206,6 +220,8 @@ def summary(soak: Soak, warm_up_s: float) -> dict[str, Any]:
     """All figures."""
     return {
         "seconds": soak.seconds,
+        "ended_early": soak.ended_early,
+        "broken": soak.broken,
         "warm_up_s": warm_up_s,
         "told": dict(soak.told),
         "events": soak.events,

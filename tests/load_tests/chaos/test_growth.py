@@ -64,3 +64,14 @@ def test_a_soak_tells_what_grew(name: str, first: float, last: float, told: bool
         soak.take(10.0 * i, {name: first if i < 20 else last})
     assert bool(faults(soak, 0)) is told
     assert summary(soak, 0)["growth"][name]["last"] == last
+
+
+def test_a_soak_that_was_too_short_or_whose_load_broke_proves_nothing() -> None:
+    soak = Soak(seconds=60)
+    soak.take(10.0, {"memory of ingress, MB": 600})
+    assert [line for line in faults(soak, 200) if "nothing can be said" in line]
+    for i in range(40):
+        soak.take(10.0 * i, {"memory of ingress, MB": 600})
+    assert faults(soak, 0) == []
+    soak.broken = ["OSError()"]
+    assert faults(soak, 0) == ["a camera of the load broke: OSError()"]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from clients.signature import check_signature
-from configs.bundle import MANIFEST, Bundle, BundleError, replaced_directory, sha256
+from configs.bundle import MANIFEST, Bundle, BundleError, locked, replaced_directory, sha256
 from configs.manifest import Manifest
 
 SIGNATURE = "bundle.sig"
@@ -48,7 +46,8 @@ def fetch_bundle(server: BundleServer, bundle: str, cache: Path, key: str | None
     folder = cache / bundle
     if Path(bundle).name != bundle or bundle == "..":
         raise BundleError(f"{bundle!r} is no id of a bundle")
-    with _alone(folder):
+    cache.mkdir(parents=True, exist_ok=True)
+    with locked(folder):  # the cameras of a site hear of a switch together
         if (folder / MANIFEST).is_file():
             with suppress(BundleError):  # damaged on disk, or of a key that is not trusted: fetched anew
                 return _cached(folder, key)
@@ -78,15 +77,6 @@ def _fetched(server: BundleServer, bundle: str, cache: Path, key: str | None) ->
             raise BundleError(f"the server changed its bundle while {bundle} was fetched: register again")
     _forget_oldest(cache)
     return Bundle(folder, fetched.manifest)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One process of this machine at a time: the cameras of a site hear of a switch together."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _fetch_file(server: BundleServer, bundle: str, name: str, directory: Path, cache: Path) -> None:

@@ -7,6 +7,7 @@ Every file is checked against its SHA-256 before anything is loaded from it.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import shutil
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pydantic import ValidationError
 
@@ -117,6 +118,14 @@ def _validated(path: Path, content: dict[str, Any]) -> Manifest:
         return Manifest.model_validate(content)
     except ValidationError as error:
         raise BundleError(f"{path} is no valid manifest: {describe_faults(error)}") from error
+
+
+def locked(directory: Path) -> IO[str]:
+    """Waits until no other process of this machine works on a bundle's folder, and holds it until the file
+    that is given is closed."""
+    lock = directory.with_name(f"{directory.name}.lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
 
 
 @contextmanager

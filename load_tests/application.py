@@ -18,9 +18,11 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 
 import httpx
+import psutil
 import yaml
 
 from configs.bundle import DEFAULT_BUNDLE
+from load_tests.background import last_lines, started, tree
 from serving.launch import FLAGS, HAPROXY
 from serving.state.embedded import EmbeddedServer
 
@@ -81,6 +83,14 @@ class RunningApplication:
         assert self._process is not None
         return self._process.pid
 
+    def processes(self) -> list[psutil.Process]:
+        """All that belongs to it just now, and the embedded database, which may outlive its starter."""
+        found = tree(self.pid)
+        database = EmbeddedServer(self.state_directory).pid()
+        if database is not None and database not in {process.pid for process in found}:
+            found += tree(database)
+        return found
+
     @property
     def session(self) -> Path:
         """Folder of the application's Ray instance: its logs and ports."""
@@ -100,18 +110,8 @@ class RunningApplication:
         return path
 
     def __enter__(self) -> RunningApplication:
-        with self.log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [str(Path(sys.executable).with_name("serve")), "run", *self._command],
-                env=self._environment,
-                cwd=self.state_directory,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                # A parent that ignores SIGINT (a shell's background job) would hand that down.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-            )
+        command = [str(Path(sys.executable).with_name("serve")), "run", *self._command]
+        self._process = started(command, self._environment, self.state_directory, self.log)
         try:
             self._wait_until_ready()
         except BaseException:
@@ -141,7 +141,7 @@ class RunningApplication:
         )
 
     def last_lines(self, count: int = 30) -> str:
-        return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:])
+        return last_lines(self.log, count)
 
     def stop(self) -> None:
         """Ends the application as Ctrl-C does; what does not end in time is killed."""

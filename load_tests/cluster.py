@@ -25,6 +25,7 @@ from types import TracebackType
 import psutil
 
 from load_tests.application import free_port
+from load_tests.background import last_lines, started, tree
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 20.0
@@ -46,11 +47,7 @@ class RayNode:
 
     def processes(self) -> list[psutil.Process]:
         """All that belongs to it, itself first; nothing if it is gone."""
-        try:
-            root = psutil.Process(self.process.pid)
-            return [root, *root.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return []
+        return tree(self.process.pid)
 
     def actors(self, title: str) -> Counter[str]:
         """How many of its workers have a title that begins so, by what follows."""
@@ -96,7 +93,7 @@ class RayNode:
             self.kill()
 
     def last_lines(self, count: int = 20) -> str:
-        return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:])
+        return last_lines(self.log, count)
 
 
 class LocalCluster:
@@ -182,16 +179,7 @@ class LocalCluster:
         command += [f"--object-store-memory={OBJECT_STORE_BYTES}", "--disable-usage-stats"]
         command += ["--include-log-monitor=false"]  # each node's would repeat all nodes' lines to the driver
         log = self._directory / f"{name}.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                command,
-                env=self._whole_environment,
-                cwd=self._directory,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        process = started(command, self._whole_environment, self._directory, log)
         node = self.nodes[name] = RayNode(name, process, log)
         deadline = time.monotonic() + START_TIMEOUT_S
         while "Ray runtime started" not in node.last_lines(60):

@@ -17,7 +17,9 @@ UNLIMITED = LimitsPatch(cameras=100_000, segments_per_s=1e6, gflops_per_s=1e9, b
 """No quotas: what is measured is what the queue does."""
 
 
-async def new_tenant(application: RunningApplication, limits: LimitsPatch, tenant: str | None = None) -> str:
+async def new_tenant(
+    application: RunningApplication, limits: LimitsPatch = UNLIMITED, tenant: str | None = None
+) -> str:
     """A key of a new tenant with these limits."""
     settings = Settings()
     store = StateStore(EmbeddedServer(application.state_directory).url, answers_kept=8, lease_s=1)

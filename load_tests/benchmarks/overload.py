@@ -21,7 +21,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from clients.protocol import SegmentFormat
 from configs.bundle import Bundle, BundleError
@@ -33,7 +32,8 @@ from load_tests.benchmarks.figures import OverloadReport, Repeat, Stage, Traffic
 from load_tests.benchmarks.processes import resident_bytes
 from load_tests.benchmarks.traffic import Fleet, VirtualCamera, closed_loop, open_loop
 from load_tests.footage import Footage
-from load_tests.tenants import UNLIMITED, new_tenant
+from load_tests.progress import time_left
+from load_tests.tenants import new_tenant
 from rl.processor import describe_processor
 
 MULTIPLES = (1, 2, 3)
@@ -84,7 +84,7 @@ class Driver:
 
     async def repeat(self) -> Repeat:
         """All stages once, with tenants of its own."""
-        behaving, flooding = [await new_tenant(self._application, UNLIMITED) for _ in range(2)]
+        behaving, flooding = [await new_tenant(self._application) for _ in range(2)]
         plan = self._plan
         for configuration in (plan.configuration, plan.dearest):
             await self._warm_up(behaving, configuration)
@@ -170,8 +170,7 @@ async def measure(
     console: Console,
 ) -> list[Repeat]:
     """All repeats on one application, with a progress bar."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), TextColumn("left"))
-    with Progress(*columns, console=console) as bar:
+    with time_left(console) as bar:
         task = bar.add_task("overload", total=repeats * STAGES * plan.seconds)
         before, last = 0.0, ""
 

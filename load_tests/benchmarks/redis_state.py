@@ -17,11 +17,11 @@ import redis.asyncio as redis
 import typer
 from pydantic import BaseModel
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from clients.protocol import Registration
 from configs.settings import Settings
+from load_tests.progress import time_left
 from serving.performance.network import EMBEDDING
 from serving.state.embedded import EmbeddedServer
 from serving.state.store import Commit, StateStore
@@ -56,10 +56,9 @@ def redis_state(
         raise typer.BadParameter(f"--cameras {cameras}: give whole numbers, by commas") from error
     folder = Path(tempfile.mkdtemp(prefix="pn-redis-"))
     server = EmbeddedServer(folder)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), TextColumn("left"))
     try:
         server.ensure_running()
-        with Progress(*columns, console=console) as bar:
+        with time_left(console) as bar:
             task = bar.add_task("cameras", total=wanted[-1])
             levels = asyncio.run(_fill(server.url, wanted, lambda: bar.update(task, advance=1)))
     finally:

@@ -5,7 +5,6 @@ by side with a bare loop over the same segments and with other ways to serve the
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import sys
 import tempfile
@@ -19,7 +18,6 @@ import httpx
 import psutil
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from clients.codec import DecodeLimits, scaled_size
 from clients.protocol import SEGMENT_TYPE, SegmentFormat
@@ -27,15 +25,16 @@ from configs.bundle import Bundle, BundleError
 from configs.ladder import Configuration
 from configs.settings import Settings
 from load_tests.application import ApplicationError, RunningApplication, image_flags
+from load_tests.background import tree
 from load_tests.benchmarks.arguments import parse_rung, parse_size, rung
 from load_tests.benchmarks.contest import Contest, Run, print_contest
-from load_tests.benchmarks.peers.bare import BareRun
 from load_tests.benchmarks.peers.model import PeerTask
 from load_tests.benchmarks.peers.server import PEERS, RunningPeer, make_environment, run_bare
-from load_tests.benchmarks.processes import cpu_between, cpu_seconds, processes, tree
+from load_tests.benchmarks.processes import cpu_between, cpu_seconds
 from load_tests.benchmarks.traffic import Fleet, VirtualCamera, closed_loop
 from load_tests.footage import Footage
-from load_tests.tenants import UNLIMITED, new_tenant
+from load_tests.progress import time_left
+from load_tests.tenants import new_tenant
 from rl.processor import describe_processor
 
 FORMS = ((1, 2), (2, 1))
@@ -100,10 +99,10 @@ class Course:
 
 
 async def run_platform(application: RunningApplication, course: Course) -> Run:
-    key = await new_tenant(application, UNLIMITED)
+    key = await new_tenant(application)
     async with Fleet(application.url, course.bundle, course.form, deadline_s=60) as fleet:
         cameras = await fleet.cameras(key, course.cameras, course.configuration, course.bodies)
-        return await course.drive("Penance", cameras, lambda: processes(application))
+        return await course.drive("Penance", cameras, lambda: application.processes())
 
 
 async def run_peer(peer: RunningPeer, name: str, course: Course) -> Run:
@@ -141,7 +140,7 @@ class Benchmark:
         runs = []
         for ahead, name in ((False, "bare loop"), (True, "bare loop, ahead")):
             self._ticked(name)
-            done = BareRun.model_validate_json(run_bare(course.task(2), bodies, course.seconds, ahead))
+            done = run_bare(course.task(2), bodies, course.seconds, ahead)
             runs.append(Run(name=name, segments=done.segments, seconds=done.seconds, cpu_s=done.cpu_s))
         return runs
 
@@ -173,7 +172,6 @@ def saturation(
     """Segments a second at saturation and processor time a segment: platform, bare loop and peers."""
     console = Console(width=None if sys.stdout.isatty() else 150)
     folder = Path(tempfile.mkdtemp(prefix="pn-saturation-"))
-    os.environ.setdefault("RAY_TMPDIR", tempfile.gettempdir())
     try:
         bundle = Bundle.load(Settings().bundle)
         width, height = parse_size(size)
@@ -203,8 +201,7 @@ def measure(
 ) -> list[Contest]:
     """All repeats, with a progress bar."""
     steps = repeats * (1 + len(courses) * (2 + (len(PEERS) * len(FORMS) if peers else 0)))
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), TextColumn("left"))
-    with Progress(*columns, console=console) as bar:
+    with time_left(console) as bar:
         task = bar.add_task("saturation", total=steps)
         benchmark = Benchmark(
             folder, peers, lambda name: bar.update(task, advance=1, description=f"{name:18}")

@@ -18,7 +18,6 @@ import typer
 from locust.env import Environment
 from locust.html import get_html_report
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from clients.errors import CameraError
 from clients.policy import Observation, parse_policy
@@ -32,7 +31,8 @@ from load_tests.cameras.report import ScenarioReport, print_report
 from load_tests.cameras.scenario import Scenario, ScenarioError
 from load_tests.cameras.swarm import Play, users
 from load_tests.cameras.tally import Tally
-from load_tests.tenants import UNLIMITED, new_tenant
+from load_tests.progress import time_left
+from load_tests.tenants import new_tenant
 from rl.processor import describe_processor
 
 SPAWN_PER_S = 50.0
@@ -108,9 +108,8 @@ def make_library(
     frames = [next(stream) for _ in range(segments)]
     source.close()
     settings = _settings(scenario, bundle)
-    columns = (TextColumn("compressing segments"), BarColumn(), TimeRemainingColumn(), TextColumn("left"))
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("", total=segments * len(settings))
+    with time_left(console) as bar:
+        task = bar.add_task("compressing segments", total=segments * len(settings))
         return Library(bundle, source.format, frames, settings, lambda: bar.update(task, advance=1))
 
 
@@ -140,7 +139,7 @@ def _server(
     state = Path(tempfile.mkdtemp(prefix="pn-cameras-"))
     try:
         with RunningApplication(state, bundle.directory, environment=image_flags()) as application:
-            tenants = {name: asyncio.run(new_tenant(application, UNLIMITED)) for name in names}
+            tenants = {name: asyncio.run(new_tenant(application)) for name in names}
             yield application.url, tenants
     finally:
         shutil.rmtree(state, ignore_errors=True)
@@ -151,10 +150,9 @@ def perform(play: Play, web: int | None, console: Console) -> Environment:
     environment = Environment(user_classes=users(play), host=play.server)
     runner = environment.create_local_runner()
     page = None if web is None else environment.create_web_ui("127.0.0.1", web)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), TextColumn("left"))
     try:
         runner.start(play.size, spawn_rate=SPAWN_PER_S)
-        with Progress(*columns, console=console) as bar:
+        with time_left(console) as bar:
             joining = bar.add_task("registering", total=play.size)
             while play.started is None:
                 bar.update(joining, completed=play.registered)

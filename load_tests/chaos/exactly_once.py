@@ -30,7 +30,7 @@ from load_tests.application import RunningApplication, image_flags
 from load_tests.chaos.journal import FORM, Journal, usage_differences
 from load_tests.footage import Footage
 from load_tests.plain_camera import register_plain
-from load_tests.tenants import UNLIMITED, new_tenant
+from load_tests.tenants import new_tenant
 from serving.state.embedded import EmbeddedServer
 
 CHEAP = ((0.5, 30, 4), (0.5, 28, 3))
@@ -61,7 +61,7 @@ def send_through_kills(
     no client should ever see."""
     configurations = tuple(bundle.ladder.index(*rung) for rung in CHEAP)
     (body,) = Footage(bundle, FORM, stretches=1).bodies(bundle.ladder[configurations[0]])
-    key, killed = asyncio.run(new_tenant(application, UNLIMITED)), list[str]()
+    key, killed = asyncio.run(new_tenant(application)), list[str]()
     with httpx.Client(
         base_url=application.url, timeout=120, limits=httpx.Limits(max_connections=None)
     ) as http:

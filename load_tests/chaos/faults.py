@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import time
@@ -13,11 +12,9 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from load_tests.application import RunningApplication
 from load_tests.chaos.link import Link, Quality
-from load_tests.chaos.processes import family, signal_one
+from load_tests.chaos.processes import command_line, family, matching, signal_one
 from serving.state.embedded import EmbeddedServer
 
 ONLY, OF_TWO = 4, 3
@@ -66,8 +63,10 @@ def killed(pattern: str) -> Fault:
 @contextmanager
 def decoder_killed(scene: Scene) -> Iterator[None]:
     """A decoder of the variant that is in use."""
-    (replica,) = _matching(scene.application, variant(ONLY))[:1] or [None]
-    decoders = [] if replica is None else [p for p in replica.children() if "decode.worker" in _line(p)]
+    (replica,) = matching(scene.application, variant(ONLY))[:1] or [None]
+    decoders = (
+        [] if replica is None else [p for p in replica.children() if "decode.worker" in command_line(p)]
+    )
     if not decoders:
         raise NotHere("the variant has no decoder just now")
     decoders[0].kill()
@@ -168,18 +167,6 @@ def proxy_killed(scene: Scene) -> Iterator[None]:
 def clock_jumped(scene: Scene) -> Iterator[None]:
     raise NotHere("time namespaces leave the wall clock alone, and setting it would move every process here")
     yield
-
-
-def _matching(application: RunningApplication, pattern: str) -> list[psutil.Process]:
-    found = (process for some in family(application).values() for process in some)
-    return [process for process in found if re.search(pattern, _line(process))]
-
-
-def _line(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.NoSuchProcess:
-        return ""
 
 
 FAULTS: dict[str, Fault] = {

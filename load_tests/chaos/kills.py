@@ -39,10 +39,10 @@ from load_tests.chaos.faults import (
 )
 from load_tests.chaos.journal import FORM
 from load_tests.chaos.link import Link
-from load_tests.chaos.progress import Ticker
 from load_tests.chaos.steady import SteadyTraffic, seen
 from load_tests.footage import Footage
-from load_tests.tenants import UNLIMITED, new_tenant
+from load_tests.progress import Ticker
+from load_tests.tenants import new_tenant
 
 SCALE, QP = 0.5, 30
 CALM_S, PATIENCE_S = 5.0, 120.0
@@ -86,7 +86,7 @@ def run_case(name: str, scene: Scene, load: Load, second: RunningApplication | N
     addresses = scene.link.url if name in THROUGH_LINK else application.url
     if second is not None:
         addresses = f"{addresses},{second.url}"
-    key = asyncio.run(new_tenant(application, UNLIMITED))
+    key = asyncio.run(new_tenant(application))
     # what is counted is asked for at an address that is up
     status_url = application.url if second is None else second.url
     traffic = SteadyTraffic(load.bundle, key, status_url, load.body, [load.rung(asked(name))])

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import psutil
 
 from load_tests.application import RunningApplication
-from serving.state.embedded import EmbeddedServer
 
 KINDS: Mapping[str, str] = {
     "ingress": r"ServeReplica:default:ingress",
@@ -34,15 +33,9 @@ def kind_of(command_line: str) -> str:
 
 
 def family(application: RunningApplication) -> dict[str, list[psutil.Process]]:
-    """All processes of an application by kind, its database with them, which may outlive its starter."""
-    root = psutil.Process(application.pid)
-    processes = {process.pid: process for process in [root, *root.children(recursive=True)]}
-    database = EmbeddedServer(application.state_directory).pid()
-    if database is not None:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            processes.setdefault(database, psutil.Process(database))
+    """All processes of an application by kind."""
     found = defaultdict(list)
-    for process in processes.values():
+    for process in application.processes():
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             found[kind_of(" ".join(process.cmdline()))].append(process)
     return dict(found)
@@ -80,10 +73,22 @@ def held(application: RunningApplication) -> dict[str, Held]:
 
 def signal_one(application: RunningApplication, pattern: str, signal: int) -> int | None:
     """Sends a signal to one process whose command line holds `pattern`; its id, None if there is none."""
-    for processes in family(application).values():
-        for process in processes:
-            with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
-                if re.search(pattern, " ".join(process.cmdline())):
-                    os.kill(process.pid, signal)
-                    return int(process.pid)
+    for process in matching(application, pattern):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal)
+            return int(process.pid)
     return None
+
+
+def matching(application: RunningApplication, pattern: str) -> list[psutil.Process]:
+    """The processes whose command lines hold `pattern`."""
+    found = (process for some in family(application).values() for process in some)
+    return [process for process in found if re.search(pattern, command_line(process))]
+
+
+def command_line(process: psutil.Process) -> str:
+    """Empty for a process that is gone."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""

@@ -31,9 +31,9 @@ from load_tests.application import ApplicationError, RunningApplication, image_f
 from load_tests.benchmarks.traffic import Fleet, VirtualCamera
 from load_tests.chaos.growth import Growth, Sample, grows, growth
 from load_tests.chaos.processes import Held, held
-from load_tests.chaos.progress import Ticker
 from load_tests.footage import Footage
-from load_tests.tenants import UNLIMITED, new_tenant
+from load_tests.progress import Ticker
+from load_tests.tenants import new_tenant
 from serving.state.embedded import EmbeddedServer
 
 FORM = SegmentFormat(seconds=1, fps=3, width=128, height=96)
@@ -121,7 +121,7 @@ async def run(
     told: Callable[[float, Soak], None],
 ) -> Soak:
     """Cameras at their own clock for so long. Ends early, with what there is, when the task is cancelled."""
-    key, rung = await new_tenant(application, UNLIMITED), bundle.ladder[bundle.ladder.index(*RUNG)]
+    key, rung = await new_tenant(application), bundle.ladder[bundle.ladder.index(*RUNG)]
     bodies, soak = Footage(bundle, FORM, stretches=8).bodies(rung), Soak()
     async with Fleet(application.url, bundle, FORM, DEADLINE_S) as fleet:
         cameras = await fleet.cameras(key, count, rung, bodies)

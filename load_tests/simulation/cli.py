@@ -16,7 +16,6 @@ import typer
 from pydantic_core import to_json
 from rich.console import Console
 
-from clients.administration import LimitsPatch
 from clients.protocol import SegmentFormat
 from configs.bundle import Bundle, BundleError
 from configs.settings import Settings
@@ -54,7 +53,6 @@ from serving.options import load_options
 TABLE_WIDTH = 150
 STRETCHES = 4
 FORM = SegmentFormat(seconds=1, fps=15, width=1280, height=720)
-LIMITS = LimitsPatch(cameras=10_000, segments_per_s=1e6, gflops_per_s=1e9, bytes_per_s=1e12)
 FRACTIONS = (0.45, 0.75, 1.5)
 """Of the most that is answered, as simulated: light, busy, and more than the machine can do."""
 FLEETS = (1_000, 100_000, 1_000_000)
@@ -94,7 +92,7 @@ def _calibrating(console: Console, bundle: Bundle, settings: set[int]) -> Iterat
     state = Path(tempfile.mkdtemp(prefix="pn-sim-"))
     try:
         with RunningApplication(state, bundle.directory, environment=image_flags()) as application:
-            key = asyncio.run(new_tenant(application, LIMITS))
+            key = asyncio.run(new_tenant(application))
             options = load_options(Settings().serving_file)
             with console.status("Calibrating ...") as status:
                 yield Calibrating(application, bundle, footage, key, options, status.update)

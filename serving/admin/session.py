@@ -56,12 +56,11 @@ async def _administrator(
     from configs.settings import Settings
     from serving.admin.administrator import Administrator
     from serving.options import load_options
-    from serving.state.embedded import EmbeddedServer
+    from serving.state.embedded import database_url
     from serving.state.store import StateStore
 
     settings = Settings()
-    url = settings.redis_url or EmbeddedServer(settings.state_directory).url
-    store = StateStore.of(settings, url)
+    store = StateStore.of(settings, database_url(settings))
     try:
         options, rates = load_options(settings.serving_file), load_rates(settings.rates_file)
         yield Administrator(store, options, rates, f"offline:{getpass.getuser()}", settings)

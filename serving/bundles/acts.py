@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from clients.rollout import SHIPPED, BundleStanding, CanaryStanding, Holder, Plan, StoredBundle
@@ -74,13 +75,14 @@ class BundleActs:
 
     async def roll_back(self) -> Plan:
         """Undoes the latest step. Raises `Invalid` where there is none."""
-        for _ in range(TRIES):
-            step = roll_back(await self._store.plan(), self._actor, time.time())
-            if step.plan.preparing is not None:
-                await self._manifest(step.plan.preparing.bundle)
-            if (turned := await self._turn(step)) is not None:
-                return turned
-        raise StateUnavailable("The plan changes all the time. Try again.", 1)
+
+        async def step(plan: Plan) -> Step:
+            back = roll_back(plan, self._actor, time.time())
+            if back.plan.preparing is not None:
+                await self._manifest(back.plan.preparing.bundle)
+            return back
+
+        return await self._turned(step)
 
     async def remove(self, bundle: str) -> None:
         """Takes a bundle out of the store. Raises `NotFound`, and `Invalid` where it is needed."""
@@ -103,13 +105,20 @@ class BundleActs:
         holders = await self._store.holders()
         bundle = SHIPPED if name in {holder.shipped for holder in holders} else name
         manifest = await self._manifest(bundle)
-        for _ in range(TRIES):
-            plan = await self._store.plan()
-            step = prepare(plan, bundle, share, self._actor, time.time())
+
+        async def step(plan: Plan) -> Step:
+            prepared = prepare(plan, bundle, share, self._actor, time.time())
             _check_roles(manifest, holders)
             if share is not None:
                 await self._check_classes(manifest, plan)
-            if (turned := await self._turn(step)) is not None:
+            return prepared
+
+        return await self._turned(step)
+
+    async def _turned(self, step: Callable[[Plan], Awaitable[Step]]) -> Plan:
+        """The plan after a step, which is made anew where another came in between."""
+        for _ in range(TRIES):
+            if (turned := await self._turn(await step(await self._store.plan()))) is not None:
                 return turned
         raise StateUnavailable("The plan changes all the time. Try again.", 1)
 

@@ -7,25 +7,24 @@ into a dictionary: no segment waits for the database here.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import secrets
 import shutil
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from clients.rollout import SHIPPED, Holder, Plan, StoredBundle
 from clients.signature import check_signature
-from configs.bundle import MANIFEST, Bundle, BundleError
+from configs.bundle import MANIFEST, Bundle, BundleError, locked
 from configs.settings import Settings
 from serving.bundles.archive import unpack
 from serving.problems import StateUnavailable
 from serving.state.bundles import BundleStore
-from serving.state.embedded import EmbeddedServer
+from serving.state.embedded import database_url
 from serving.state.store import StateStore
 
 LOOK_S = 1.0
@@ -88,7 +87,7 @@ class BundleHolder(Generic[Held]):
         return tuple(dict.fromkeys(map(self.resolve, self.plan.wanted(self._settings.bundles_held))))
 
     async def _follow(self) -> None:
-        store = _store(self._settings)
+        store = StateStore.of(self._settings, database_url(self._settings))
         began, loading = time.monotonic(), None
         try:
             while not self._stop.is_set():
@@ -161,17 +160,14 @@ class BundleHolder(Generic[Held]):
         if stored is None:
             raise BundleError(f"{bundle} is not in the store: push it again")
         folder = self._settings.state_directory / "bundles" / bundle
-        async with _alone(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # One process of this machine unpacks; the others find what it unpacked.
+        with await asyncio.to_thread(locked, folder):
             _forget_copies(folder.parent, {item.id for item in await store.stored()})
             with suppress(BundleError):  # not there yet, or not what it was
                 return await asyncio.to_thread(_verified, folder, stored, self.key)
             await asyncio.to_thread(unpack, await store.archive(stored), folder)
             return await asyncio.to_thread(_verified, folder, stored, self.key)
-
-
-def _store(settings: Settings) -> StateStore:
-    url = settings.redis_url or EmbeddedServer(settings.state_directory).url
-    return StateStore.of(settings, url)
 
 
 def _verified(folder: Path, stored: StoredBundle, key: str) -> Bundle:
@@ -181,23 +177,6 @@ def _verified(folder: Path, stored: StoredBundle, key: str) -> Bundle:
     if bundle.id != stored.id:
         raise BundleError(f"the store holds {bundle.id} as {stored.id}: remove it and push it again")
     return bundle
-
-
-@asynccontextmanager
-async def _alone(folder: Path) -> AsyncIterator[None]:
-    """One process of this machine at a time unpacks; the others find what it unpacked."""
-    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-
-    def locked() -> IO[Any]:
-        lock = folder.with_name(f"{folder.name}.lock").open("w")
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return lock
-
-    lock = await asyncio.to_thread(locked)
-    try:
-        yield
-    finally:
-        lock.close()
 
 
 def _forget_copies(directory: Path, stored: set[str]) -> None:

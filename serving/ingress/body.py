@@ -7,7 +7,14 @@ import asyncio
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from serving.problems import Invalid, TooLarge, UploadTimeout
+from serving.problems import Invalid, TooLarge, UploadTimeout, WrongMediaType
+
+
+def check_media_type(request: Request, wanted: str, what: str) -> None:
+    """Raises `WrongMediaType` where the request says that its body is something else."""
+    found = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if found != wanted:
+        raise WrongMediaType(f"Send the {what} as {wanted}, not as {found or 'nothing'}.")
 
 
 async def read_body(request: Request, limit: int, timeout_s: float) -> bytes:

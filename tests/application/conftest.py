@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from clients.codec import encode_segment
 from clients.protocol import SegmentFormat
 from configs.bundle import DEFAULT_BUNDLE
 from configs.ladder import CompressionSetting
+from configs.settings import Settings
 from load_tests.application import RunningApplication
 from load_tests.plain_camera import PlainCamera as TestCamera
 from load_tests.plain_camera import register_plain
@@ -52,6 +54,16 @@ def application(short_directory: Path, bundle: Path, collector: Collector) -> It
         "RAY_metrics_report_interval_ms": "3000",
     }
     with RunningApplication(short_directory / "app", bundle, environment=environment) as running:
+        yield running
+
+
+@contextmanager
+def auditing_application(state: Path, bundle: Path) -> Iterator[RunningApplication]:
+    """One that audits every segment."""
+    path = state.with_suffix(".yaml")
+    text = Settings().serving_file.read_text(encoding="utf-8")
+    path.write_text(text.replace("audits: {share: 0.02", "audits: {share: 1"), encoding="utf-8")
+    with RunningApplication(state, bundle, environment={"PENANCE_SERVING_FILE": str(path)}) as running:
         yield running
 
 

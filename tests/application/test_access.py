@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from clients.administration import NewKey
+from clients.rollout import ARCHIVE_TYPE
 from configs.rates import load_rates
 from configs.settings import Settings
 from load_tests.application import RunningApplication
@@ -116,7 +117,15 @@ MATRIX: dict[tuple[str, str], dict[str, int]] = {
         stranger=404, other=403, camera=403, reader=403, tenant=204, operator=204
     ),
     ("GET", "/v1/audit"): rights(**OPERATORS_ONLY, operator=200),
+    ("GET", "/v1/bundles"): rights(**OPERATORS_ONLY, operator=200),
+    # 404 and 422: an empty archive, a bundle that the store does not hold, and no step to undo
+    ("POST", "/v1/bundles"): rights(**OPERATORS_ONLY, operator=422),
+    ("POST", "/v1/bundles/{bundle}/activate"): rights(**OPERATORS_ONLY, operator=404),
+    ("POST", "/v1/bundles/{bundle}/canary"): rights(**OPERATORS_ONLY, operator=404),
+    ("POST", "/v1/bundles/rollback"): rights(**OPERATORS_ONLY, operator=422),
+    ("DELETE", "/v1/bundles/{bundle}"): rights(**OPERATORS_ONLY, operator=404),
 }
+ABSENT = "absent-0123456789ab"
 OPEN = {("GET", "/healthz"), ("GET", "/readyz")}
 
 
@@ -173,8 +182,12 @@ def attempt(
     if "{key_id}" in route:
         body = NewKey(tenant=parties.tenant).model_dump()
         key_id = http.post("/v1/keys", json=body, headers=parties.headers("operator")).json()["id"]
-    path = route.format(camera=camera.id, seq=0, key_id=key_id, tenant=parties.tenant, name="policy.onnx")
+    path = route.format(
+        camera=camera.id, seq=0, key_id=key_id, tenant=parties.tenant, name="policy.onnx", bundle=ABSENT
+    )
     headers = parties.headers(credential)
+    if (method, route) == ("POST", "/v1/bundles"):
+        return http.post(path, content=b"", headers=headers | {"Content-Type": ARCHIVE_TYPE})
     if "/webhook" in route:
         own, body = parties.headers("tenant"), {"url": "https://hooks.example/penance"}
         http.put(path, json=body, headers=own).raise_for_status()
@@ -188,6 +201,7 @@ def attempt(
         "/v1/keys": {"tenant": parties.tenant},
         "/v1/tenants/{tenant}/limits": {"cameras": 500},
         "/v1/tenants/{tenant}/retention": {"window_s": 30},
+        "/v1/bundles/{bundle}/canary": {"share": 0.5},
     }
     if route.endswith("/results"):
         with http.stream("GET", path, headers=headers) as answer:  # goes on for ever

@@ -8,14 +8,14 @@ from pathlib import Path
 from configs.bundle import Bundle
 from load_tests.application import RunningApplication
 from load_tests.chaos.fuzz.campaign import Campaign
-from load_tests.tenants import UNLIMITED, new_tenant
+from load_tests.tenants import new_tenant
 
 CASES, SEED, AT_ONCE = 400, 20, 8
 
 
 def test_mutated_requests_break_nothing(application: RunningApplication, bundle: Path) -> None:
     async def send() -> Campaign:
-        key = await new_tenant(application, UNLIMITED, "fuzz")
+        key = await new_tenant(application, tenant="fuzz")
         campaign = Campaign(application, Bundle.load(bundle), key, "fuzz", SEED, AT_ONCE)
         await campaign.run(0, CASES)
         return campaign

@@ -11,21 +11,15 @@ import pytest
 
 from clients.camera import Camera
 from clients.protocol import PromiseStatus
-from configs.settings import Settings
 from load_tests.application import RunningApplication
-from tests.application.conftest import SEGMENT, TestCamera
+from tests.application.conftest import SEGMENT, TestCamera, auditing_application
 
 
 @pytest.fixture(scope="module")
 def application(short_directory: Path, bundle: Path) -> Iterator[RunningApplication]:
     """One that audits every segment."""
-    path = short_directory / "serving.yaml"
-    text = Settings().serving_file.read_text(encoding="utf-8")
-    path.write_text(text.replace("audits: {share: 0.02", "audits: {share: 1"), encoding="utf-8")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("PENANCE_SERVING_FILE", str(path))
-        with RunningApplication(short_directory / "audited", bundle) as running:
-            yield running
+    with auditing_application(short_directory / "audited", bundle) as running:
+        yield running
 
 
 def test_a_camera_that_streams_a_real_clip_is_certified(application: RunningApplication, data: Path) -> None:

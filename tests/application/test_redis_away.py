@@ -12,7 +12,7 @@ from pathlib import Path
 from configs.bundle import Bundle
 from load_tests.application import RunningApplication
 from load_tests.chaos.redis_away import REFUSED, frozen, send_through_outage
-from load_tests.tenants import UNLIMITED, new_tenant
+from load_tests.tenants import new_tenant
 from serving.state.embedded import EmbeddedServer
 from tests.application.conftest import SEGMENT, TestCamera
 
@@ -49,7 +49,7 @@ def test_segments_are_refused_while_it_is_away_and_counted_once_it_is_back(
 def test_cameras_that_send_meanwhile_are_counted_exactly_once(
     application: RunningApplication, bundle: Path
 ) -> None:
-    key = asyncio.run(new_tenant(application, UNLIMITED))
+    key = asyncio.run(new_tenant(application))
     server = EmbeddedServer(application.state_directory)
     report = send_through_outage(application, key, Bundle.load(bundle), 6, 30, lambda: frozen(server, AWAY_S))
     assert report.differences == ()

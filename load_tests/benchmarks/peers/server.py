@@ -16,12 +16,13 @@ from types import TracebackType
 import httpx
 import psutil
 
-from load_tests.application import ApplicationError, free_port
+from load_tests.application import REPOSITORY, ApplicationError, free_port
+from load_tests.background import last_lines, started, tree
+from load_tests.benchmarks.peers.bare import BareRun
 from load_tests.benchmarks.peers.model import TASK, PeerTask
 
 ROOM = Path(__file__).parent
-PROJECT = ROOM.parents[2]
-ENVIRONMENT = PROJECT / ".venv-peers"
+ENVIRONMENT = REPOSITORY / ".venv-peers"
 START_TIMEOUT_S = 120.0
 
 Command = Callable[[Path, int, int], Sequence[str]]
@@ -30,7 +31,7 @@ Command = Callable[[Path, int, int], Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """How a peer is started, and what tells that it runs."""
+    """How a peer is started."""
 
     name: str
     command: Command
@@ -99,16 +100,12 @@ class RunningPeer:
         return self._process.pid
 
     def __enter__(self) -> RunningPeer:
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                self._peer.command(make_environment(), self._port, self._workers),
-                env={**os.environ, **peer_environment(self._task)},
-                cwd=PROJECT,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self._process = started(
+            self._peer.command(make_environment(), self._port, self._workers),
+            peer_environment(self._task),
+            REPOSITORY,
+            self._log,
+        )
         try:
             self._wait_until_it_answers()
         except BaseException:
@@ -132,15 +129,13 @@ class RunningPeer:
             except httpx.HTTPError:
                 pass
             time.sleep(0.2)
-        said = self._log.read_text(encoding="utf-8", errors="replace")[-2000:]
-        raise ApplicationError(f"{self._peer.name} did not start:\n{said}")
+        raise ApplicationError(f"{self._peer.name} did not start:\n{last_lines(self._log, 30)}")
 
     def stop(self) -> None:
         """Ends the peer and all its processes."""
         if self._process is None:
             return
-        processes = [psutil.Process(self._process.pid)] if self._process.poll() is None else []
-        processes += [child for process in processes for child in process.children(recursive=True)]
+        processes = tree(self._process.pid)
         self._process.terminate()
         _, left = psutil.wait_procs(processes, timeout=10)
         for process in left:
@@ -150,24 +145,25 @@ class RunningPeer:
 
 
 def peer_environment(task: PeerTask) -> dict[str, str]:
-    """What a peer needs to know; threads that wait do not spin, as in the platform's replicas."""
+    """What a peer needs to know, and ours; threads that wait do not spin, as in the platform's replicas."""
     return {
+        **os.environ,
         TASK: task.model_dump_json(),
         "OMP_WAIT_POLICY": "PASSIVE",
-        "PYTHONPATH": str(PROJECT),
+        "PYTHONPATH": str(REPOSITORY),
         "BENTOML_DO_NOT_TRACK": "True",
     }
 
 
-def run_bare(task: PeerTask, folder: Path, seconds: float, ahead: bool) -> str:
-    """What the bare loop printed."""
+def run_bare(task: PeerTask, folder: Path, seconds: float, ahead: bool) -> BareRun:
+    """What the bare loop did with the segments in a folder."""
     command = (sys.executable, "-m", "load_tests.benchmarks.peers.bare", str(folder), str(seconds))
     done = subprocess.run(
         [*command, "ahead" if ahead else "sequential"],
-        env={**os.environ, **peer_environment(task)},
-        cwd=PROJECT,
+        env=peer_environment(task),
+        cwd=REPOSITORY,
         check=True,
         capture_output=True,
         text=True,
     )
-    return done.stdout.splitlines()[-1]
+    return BareRun.model_validate_json(done.stdout.splitlines()[-1])

@@ -18,8 +18,8 @@ from configs.settings import Settings
 from load_tests.application import ApplicationError, RunningApplication, image_flags
 from load_tests.chaos.fuzz.campaign import Campaign, Tally
 from load_tests.chaos.fuzz.report import faults, print_report, summary
-from load_tests.chaos.progress import Ticker
-from load_tests.tenants import UNLIMITED, new_tenant
+from load_tests.progress import Ticker
+from load_tests.tenants import new_tenant
 
 TABLE_WIDTH = 150  # where the output is a file
 TENANT = "fuzz"
@@ -80,7 +80,7 @@ async def _send(
     at_once: int,
     console: Console,
 ) -> Tally:
-    key = await new_tenant(application, UNLIMITED, TENANT)
+    key = await new_tenant(application, tenant=TENANT)
     with Ticker(console, cases) as ticker:
         campaign = Campaign(
             application,

@@ -14,10 +14,9 @@ from clients.rollout import (
     Plan,
     StoredBundle,
 )
-from serving.ingress.body import read_body
+from serving.ingress.body import check_media_type, read_body
 from serving.ingress.routes.refusals import refusals
 from serving.ingress.services import TheAdministrator, TheServices
-from serving.problems import WrongMediaType
 
 PUSH_TIMEOUT_S = 600.0
 
@@ -48,9 +47,7 @@ async def list_bundles(administrator: TheAdministrator) -> BundleStanding:
 async def push(request: Request, administrator: TheAdministrator, services: TheServices) -> StoredBundle:
     """The body is a plain tar of the bundle's files, none of them in a folder. It is verified and signed, and
     changes nothing until it is activated."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != ARCHIVE_TYPE:
-        raise WrongMediaType(f"Send the bundle as {ARCHIVE_TYPE}, not as {kind or 'nothing'}.")
+    check_media_type(request, ARCHIVE_TYPE, "bundle")
     archive = await read_body(request, services.settings.max_bundle_bytes, PUSH_TIMEOUT_S)
     return await administrator.bundles.push(archive)
 

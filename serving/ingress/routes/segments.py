@@ -7,12 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from clients.protocol import SEGMENT_TYPE, SegmentAnswer
-from serving.ingress.body import read_body
+from serving.ingress.body import check_media_type, read_body
 from serving.ingress.query import SEGMENT_BODY, CameraId, SegmentParameters, SeqPath
 from serving.ingress.routes.refusals import refusals
 from serving.ingress.services import CameraPrincipal, TheServices
 from serving.ingress.upload import AnnouncedSegment
-from serving.problems import WrongMediaType
 
 router = APIRouter(tags=["segments"])
 
@@ -34,8 +33,6 @@ async def put_segment(
     """The body is one H.264 stream in mp4. The same seq again gets the same answer."""
     principal.require_upload()
     announced = AnnouncedSegment.of(services, camera, seq, parameters)
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != SEGMENT_TYPE:
-        raise WrongMediaType(f"Send the segment as {SEGMENT_TYPE}, not as {media_type or 'nothing'}.")
+    check_media_type(request, SEGMENT_TYPE, "segment")
     body = await read_body(request, services.settings.max_segment_bytes, services.settings.body_timeout_s)
     return await services.segments.take(announced.with_body(principal, body, request.state.arrived))

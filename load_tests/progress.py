@@ -12,6 +12,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 EVERY_S = 30.0
 
 
+def time_left(console: Console) -> Progress:
+    """A bar a task, with what it does and the time left."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=console,
+    )
+
+
 class Ticker:
     """A context manager; `tick` says how much of `total` is done and what is going on."""
 

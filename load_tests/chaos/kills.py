@@ -39,6 +39,7 @@ from load_tests.chaos.faults import (
 )
 from load_tests.chaos.journal import FORM
 from load_tests.chaos.link import Link
+from load_tests.chaos.processes import family
 from load_tests.chaos.progress import Ticker
 from load_tests.chaos.steady import SteadyTraffic, seen
 from load_tests.footage import Footage
@@ -48,6 +49,7 @@ SCALE, QP = 0.5, 30
 CALM_S, PATIENCE_S = 5.0, 120.0
 SECOND_ADDRESS = "proxy killed, two addresses"
 PROXY = "proxy killed"
+WAITED_FOR = ("ingress", "variant", "encoder", "decoder", "haproxy", "proxy", "controller")
 TABLE_WIDTH = 150  # where the output is a file
 
 
@@ -91,6 +93,11 @@ def run_case(name: str, scene: Scene, load: Load, second: RunningApplication | N
     status_url = application.url if second is None else second.url
     traffic = SteadyTraffic(load.bundle, key, status_url, load.body, [load.rung(asked(name))])
     try:
+        if second is not None:  # what starts cold is slow for reasons of its own
+            other = asyncio.run(new_tenant(application, UNLIMITED))
+            warming = SteadyTraffic(load.bundle, other, second.url, load.body, [load.rung(asked(name))])
+            with warming.sending(second.url, load.cameras, load.interval_s):
+                _calm(warming, time.monotonic())
         with traffic.sending(addresses, load.cameras, load.interval_s):
             _calm(traffic, time.monotonic())
             began = time.monotonic()
@@ -136,8 +143,10 @@ def run_all(names: Sequence[str], load: Load, proxy: bool, console: Console) -> 
             held.enter_context(application)
             link = held.enter_context(Link(urlsplit(application.url).port or 0))
             scene, ticker = Scene(application, link), held.enter_context(Ticker(console, len(names)))
+            whole = {kind: len(some) for kind, some in family(application).items()}
             for done, name in enumerate(names):
                 ticker.tick(done, name)
+                _wait_until_whole(application, whole)
                 outcome = _outcome(name, scene, load, folder, proxy)
                 outcomes.append(outcome)
                 console.print(_line(outcome), markup=False)
@@ -158,6 +167,17 @@ def _serving_file(folder: Path) -> Path:
     path = folder / "serving.yaml"
     path.write_text(yaml.safe_dump({"variants": variants}), encoding="utf-8")
     return path
+
+
+def _wait_until_whole(application: RunningApplication, whole: dict[str, int]) -> None:
+    """Waits until as many processes of each kind run as at the start: replicas have their decoders once they
+    are ready. A fault must not meet what the one before it left."""
+    ends = time.monotonic() + PATIENCE_S
+    while time.monotonic() < ends:
+        now = {kind: len(some) for kind, some in family(application).items()}
+        if all(now.get(kind, 0) >= count for kind, count in whole.items() if kind in WAITED_FOR):
+            return
+        time.sleep(0.5)
 
 
 def _outcome(name: str, scene: Scene, load: Load, folder: Path, proxy: bool) -> Outcome:

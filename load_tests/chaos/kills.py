@@ -44,6 +44,7 @@ from load_tests.chaos.progress import Ticker
 from load_tests.chaos.steady import SteadyTraffic, seen
 from load_tests.footage import Footage
 from load_tests.tenants import UNLIMITED, new_tenant
+from serving.options import load_options
 
 SCALE, QP = 0.5, 30
 CALM_S, PATIENCE_S = 5.0, 120.0
@@ -75,6 +76,10 @@ class Load:
     body: bytes
     cameras: int
     interval_s: float
+
+    @property
+    def variants(self) -> int:
+        return len(self.bundle.manifest.variants)
 
     def rung(self, variant: int) -> int:
         return self.bundle.ladder.index(SCALE, QP, variant)
@@ -143,7 +148,7 @@ def run_all(names: Sequence[str], load: Load, proxy: bool, console: Console) -> 
             held.enter_context(application)
             link = held.enter_context(Link(urlsplit(application.url).port or 0))
             scene, ticker = Scene(application, link), held.enter_context(Ticker(console, len(names)))
-            whole = {kind: len(some) for kind, some in family(application).items()}
+            whole = _wait_until_whole(application, {"variant": load.variants + 1})
             for done, name in enumerate(names):
                 ticker.tick(done, name)
                 _wait_until_whole(application, whole)
@@ -169,14 +174,18 @@ def _serving_file(folder: Path) -> Path:
     return path
 
 
-def _wait_until_whole(application: RunningApplication, whole: dict[str, int]) -> None:
-    """Waits until as many processes of each kind run as at the start: replicas have their decoders once they
-    are ready. A fault must not meet what the one before it left."""
+def _wait_until_whole(application: RunningApplication, whole: dict[str, int]) -> dict[str, int]:
+    """Waits until no kind has fewer processes than in `whole` and every replica of a variant has its decoders,
+    which it starts once it is ready; what there is then. A fault must not meet what the one before it left."""
+    decoders = load_options(SHIPPED_OPTIONS).variant(ONLY).decoders
     ends = time.monotonic() + PATIENCE_S
-    while time.monotonic() < ends:
+    while True:
         now = {kind: len(some) for kind, some in family(application).items()}
-        if all(now.get(kind, 0) >= count for kind, count in whole.items() if kind in WAITED_FOR):
-            return
+        ready = now.get("decoder", 0) >= decoders * now.get("variant", 0)
+        if ready and all(now.get(kind, 0) >= whole.get(kind, 0) for kind in WAITED_FOR):
+            return now
+        if time.monotonic() > ends:
+            return now
         time.sleep(0.5)
 
 

@@ -175,8 +175,9 @@ def _serving_file(folder: Path) -> Path:
 
 
 def _wait_until_whole(application: RunningApplication, whole: dict[str, int]) -> dict[str, int]:
-    """Waits until no kind has fewer processes than in `whole` and every replica of a variant has its decoders,
-    which it starts once it is ready; what there is then. A fault must not meet what the one before it left."""
+    """Waits until no kind has fewer processes than in `whole` and every replica of a variant has its
+    decoders, which it starts once it is ready; what there is then. A fault must not meet what the one before
+    it left."""
     decoders = load_options(SHIPPED_OPTIONS).variant(ONLY).decoders
     ends = time.monotonic() + PATIENCE_S
     while True:

@@ -54,6 +54,8 @@ SOCKET_OPTIONS += [
 NO_ANSWER = (500, 502, 504)
 """A proxy speaks, and the server behind it does not: no refusal of the server's own has one of these. What
 was sent may have been taken all the same, so it is sent again under its number."""
+FOREIGN = "about:blank"
+"""The type of problems that were made here, for answers without a problem document."""
 _ANSWER = TypeAdapter(SegmentAnswer)
 Answer = TypeVar("Answer")
 
@@ -236,10 +238,17 @@ class PenanceServer:
             raise ServerUnreachable(f"no answer from {address} ({reason})") from error
         if response.is_success or response.status_code == httpx.codes.NOT_MODIFIED:
             return response
-        if response.status_code in NO_ANSWER:
+        problem = problem_of(response)
+        if response.status_code in NO_ANSWER or (self._registered is not None and _knows_nothing(problem)):
             self._addresses.failed(address)
             raise ServerUnreachable(f"no answer from behind {address} ({response.status_code})")
-        raise refusal(problem_of(response), retry_after(response.headers.get("retry-after"), time.time()))
+        raise refusal(problem, retry_after(response.headers.get("retry-after"), time.time()))
+
+
+def _knows_nothing(problem: Problem) -> bool:
+    """Whether a proxy speaks that has only just started and was told of no application yet: the server's own
+    404 is a problem document."""
+    return problem.status == httpx.codes.NOT_FOUND and problem.type == FOREIGN
 
 
 def refusal(problem: Problem, retry_after_s: float | None = None) -> ServerError:
@@ -283,7 +292,7 @@ def problem_of(response: httpx.Response) -> Problem:
         return Problem.model_validate_json(response.content)
     except ValidationError:
         return Problem(
-            type="about:blank",
+            type=FOREIGN,
             title=response.reason_phrase or "Refused",
             status=response.status_code,
             detail=f"{response.url} gave no problem document; is it a Penance server?",

@@ -131,7 +131,9 @@ class RunningApplication:
             if self._process.poll() is not None:
                 raise ApplicationError(f"the application ended while starting:\n{self.last_lines()}")
             try:
-                if httpx.get(f"{self.url}/readyz", timeout=5).status_code == httpx.codes.OK:
+                # the key is written by this application; its port may have been taken by another meanwhile
+                own = (self.state_directory / "demo.key").exists()
+                if own and httpx.get(f"{self.url}/readyz", timeout=5).status_code == httpx.codes.OK:
                     return
             except httpx.HTTPError:
                 pass

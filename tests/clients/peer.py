@@ -24,7 +24,8 @@ from configs.ladder import Ladder, load_ladder
 KEY, TOKEN = "demo.secret", "camera.token"
 CLASSES = ("road", "car", "gargoyle")
 Query = dict[str, str]
-# Gets (seq, query); a number is a status to refuse with, "hang up" breaks the connection off after the
+# Gets (seq, query); a number is a status to refuse with, "no such path" answers as a proxy without routes
+# does, "hang up" breaks the connection off after the
 # commit, None lets the segment through.
 Fault = Callable[[int, Query], int | str | None]
 
@@ -106,6 +107,8 @@ class Peer:
             return fault, problem(
                 fault, {503: "overload", 429: "quota", 422: "undecodable"}.get(fault, "stale")
             )
+        if fault == "no such path":
+            return 404, b"Path '/' not found."
         if (camera, seq) in self.answers:
             return 200, self.answers[camera, seq].replace(b'"replayed": false', b'"replayed": true')
         try:

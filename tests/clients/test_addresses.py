@@ -73,6 +73,21 @@ def test_where_one_address_stops_answering_a_camera_goes_on_at_the_next_under_th
     assert [r.attempts for r in results] == [1, 1, 2, 1]
 
 
+def test_a_proxy_that_was_told_of_no_application_yet_is_asked_again(peer: Peer, video: Path) -> None:
+    """Such a one answers 404 to everything, without a problem document."""
+    tried: list[int] = []
+
+    def just_started(seq: int, query: dict[str, str]) -> str | None:
+        tried.append(seq)
+        return "no such path" if tried.count(seq) == 1 else None
+
+    peer.fault = just_started
+    with camera(peer.url, video) as made:
+        results = list(made.run())
+    assert tried == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert all(r.answer for r in results)
+
+
 def camera(server: str, video: Path) -> Camera:
     source = VideoSource(str(video), box=(64, 48))
     return Camera(

@@ -65,3 +65,22 @@ async def test_one_that_cannot_be_started_makes_its_keeper_unhealthy_until_it_ca
     append_only.write_bytes(good)
     until(lambda: keeper._failure is None and server.pid() is not None, 60)
     await keeper.check_health()
+
+
+def test_a_server_that_is_silent_is_not_joined_by_a_second_one(directory: Path) -> None:
+    """Two of them on one append-only file would lose what either accepts."""
+    server, other = EmbeddedServer(directory), EmbeddedServer(directory)
+    server.ensure_running()
+    pid = server.pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(TimeoutError, match="does not answer"):
+            other.ensure_running()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    try:
+        assert other.pid() == pid
+        other.ensure_running()
+    finally:
+        server.stop()

@@ -47,6 +47,12 @@ def test_one_outlier_moves_neither_medians_nor_slope() -> None:
     assert (found.first, found.last, found.per_hour) == (100, 100, 0)
 
 
+def test_what_falls_but_for_its_last_samples_is_no_leak() -> None:
+    fallen = growth(samples([100.0 - i for i in range(30)] + [110.0 - i / 10 for i in range(10)]), 0)
+    assert fallen is not None
+    assert not grows(fallen, 0.05, 1.0)
+
+
 @pytest.mark.parametrize(
     ("name", "first", "last", "told"),
     [
@@ -61,7 +67,7 @@ def test_one_outlier_moves_neither_medians_nor_slope() -> None:
 def test_a_soak_tells_what_grew(name: str, first: float, last: float, told: bool) -> None:
     soak = Soak()
     for i in range(40):
-        soak.take(10.0 * i, {name: first if i < 20 else last})
+        soak.take(10.0 * i, {name: first + (last - first) * min(1.0, i / 30)})
     assert bool(faults(soak, 0)) is told
     assert summary(soak, 0)["growth"][name]["last"] == last
 

@@ -26,6 +26,9 @@ FLAGS = MappingProxyType(
         # A proxy that died is replaced after three looks: with ten seconds between them, as usual, cameras
         # of its node would have no answer for half a minute (docs/chaos.md).
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+        # Only Serve's own proxies send to an ingress replica, and they hear of its end within a second: the
+        # usual half minute for a load balancer to hear of it would be a Ctrl-C that takes so long.
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",
     }
 )
 """What is set unless the environment says otherwise."""

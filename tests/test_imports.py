@@ -44,6 +44,8 @@ def test_what_runs_on_a_camera_imports_nothing_heavy(floor: str) -> None:
         ("clients", {"torch", "ray", "onnxruntime", "av"}),
         ("clients.gateway.site", {"onnxruntime", "av", "httpx"}),
         ("serving", {"torch", "ray", "fastapi"}),
+        ("serving.ingress.replica", {"torch", "openvino", "onnxruntime"}),
+        ("serving.deployments.database", {"torch"}),
         ("rl", {"torch"}),
     ],
 )

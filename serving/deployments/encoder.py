@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,21 +16,10 @@ from safetensors.torch import load_file
 from configs.bundle import Bundle
 from configs.settings import Settings
 from serving.bundles.holder import BundleHolder
-from serving.deployments.variant import Logits
+from serving.deployments.messages import Encoding, Logits
 from serving.performance.network import AccuracyHead, load_encoder, make_encoder
 
 logger = logging.getLogger("ray.serve")
-
-
-@dataclass(frozen=True, slots=True)
-class Encoding:
-    """What the encoder of this bundle makes of one frame's softmax."""
-
-    bundle: str
-    embedding: tuple[float, ...]
-    trained: bool  # whether the encoder ever was
-    confidence: float  # mean over the frame's pixels of the highest probability
-    accuracy: tuple[float, float, float] | None = None  # lower end, middle, upper end; None without a head
 
 
 class LoadedEncoder:

@@ -12,9 +12,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -22,11 +20,12 @@ from numpy.typing import NDArray
 from ray import serve
 
 from clients.codec import DecodeError, DecodeLimits, scaled_size
-from clients.protocol import LabelMaps, MaskMode
+from clients.protocol import LabelMaps
 from configs.bundle import Bundle
 from configs.settings import Settings
 from serving.bundles.holder import BundleHolder
 from serving.decode.pool import DecoderPool, Failure
+from serving.deployments.messages import Logits, Refusal, Segmentation, SegmentJob
 from serving.options import VariantOptions
 from serving.telemetry.catalogue import DECODER_FAILURES
 from serving.telemetry.instruments import RayInstruments
@@ -40,47 +39,6 @@ USUAL_FRAMES = 15
 """Frames of the usual segment, for which decoders hold memory from the start; longer ones get more."""
 
 logger = logging.getLogger("ray.serve")
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentJob:
-    """A segment on its way to a variant of the bundle that it names. `expires_at` is wall-clock time, the
-    same on all processes here."""
-
-    bundle: str
-    data: bytes
-    expected: DecodeLimits
-    masks: MaskMode
-    expires_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a segment was not segmented: its bytes are at fault, it could not be done in time, or the replica
-    does not hold the bundle that it names."""
-
-    kind: Literal["undecodable", "late", "bundle"]
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Logits:
-    """The last frame's logits, never apart from the bundle whose network gave them."""
-
-    bundle: str
-    values: NDArray[np.float16]  # (classes, rows, columns)
-
-
-@dataclass(frozen=True, slots=True)
-class Segmentation:
-    """What a variant made of a segment."""
-
-    class_shares: tuple[float, ...]
-    logits: Logits
-    masks: LabelMaps | None
-    decode_ms: float
-    infer_ms: float
-    busy_ms: float  # from taking the job to giving the result
 
 
 def warm_engine(bundle: Bundle, variant: int, options: VariantOptions) -> SegmentationEngine:

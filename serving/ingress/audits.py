@@ -23,7 +23,7 @@ from clients.protocol import LabelMaps, SegmentFormat
 from configs.bundle import Bundle
 from serving.bundles.served import ServedBundles
 from serving.calibration import Calibration
-from serving.deployments.variant import SegmentJob
+from serving.deployments.messages import SegmentJob
 from serving.ingress.admission import BrownOut
 from serving.ingress.dispatch import Dispatcher
 from serving.ingress.inference import Inference

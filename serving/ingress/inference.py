@@ -13,8 +13,7 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from configs.ladder import Configuration
-from serving.deployments.encoder import Encoding
-from serving.deployments.variant import Refusal, Segmentation, SegmentJob
+from serving.deployments.messages import Encoding, Refusal, Segmentation, SegmentJob
 from serving.problems import DeadlinePassed, Overloaded, Undecodable
 
 

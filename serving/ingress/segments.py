@@ -18,8 +18,7 @@ from clients.results import Retention
 from configs.bundle import Bundle
 from configs.settings import Settings
 from serving.bundles.served import ServedBundles
-from serving.deployments.encoder import Encoding
-from serving.deployments.variant import SegmentJob
+from serving.deployments.messages import Encoding, SegmentJob
 from serving.ingress.admission import BrownOut, ServiceTimes
 from serving.ingress.audits import Auditor
 from serving.ingress.dispatch import Dispatcher

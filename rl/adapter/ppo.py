@@ -7,10 +7,8 @@ names.
 from __future__ import annotations
 
 import copy
-import logging
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,6 +33,7 @@ from rl.adapter.long_lived import LongLived
 from rl.adapter.network import ActorNetwork, AdapterArchitecture, PartsNetwork
 from rl.adapter.recipe import AdapterRecipe
 from rl.adapter.replay import Replay
+from rl.cluster import ray_cluster
 
 ENVIRONMENT = "Penance-v0"
 Judge = Callable[[ActorNetwork | EncodingActor], dict[str, float]]
@@ -89,7 +88,7 @@ def improve(
     it is given one that takes states with pointers."""
     out.mkdir(parents=True, exist_ok=True)
     torch.save(actor.state_dict(), out / START)
-    with _ray():
+    with ray_cluster():
         algorithm = _config(replay, recipe, out / START, joint).build_algo()
         try:
             if (out / CHECKPOINT).exists():
@@ -186,16 +185,3 @@ def _config(replay: Replay, recipe: AdapterRecipe, start: Path, joint: Joint | N
         .debugging(seed=recipe.seed, log_level="ERROR")
     )
     return config
-
-
-@contextmanager
-def _ray() -> Iterator[None]:
-    """Joins the cluster that RAY_ADDRESS names, or starts one here."""
-    started = not ray.is_initialized()
-    if started:
-        ray.init(logging_level=logging.WARNING, log_to_driver=False, include_dashboard=False)
-    try:
-        yield
-    finally:
-        if started:
-            ray.shutdown()

@@ -7,7 +7,6 @@ files itself. What is on disk already is not done again.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from rich.console import Console
 from clients.errors import SourceError
 from configs.bundle import Bundle
 from configs.timing import SegmentTiming
+from rl.cluster import ray_cluster
 from rl.processor import describe_processor
 from rl.profiles.clips import Clip, ClipSegment, open_clip, read_segments
 from rl.profiles.evaluation import load_networks
@@ -170,13 +170,10 @@ def missing_runs(
 
 
 def _run(recording: Recording, tasks: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Rows as runs end, in any order. Joins the cluster that RAY_ADDRESS names, or starts one here."""
+    """Rows as runs end, in any order."""
     import ray
 
-    started = not ray.is_initialized()
-    if started:
-        ray.init(logging_level=logging.WARNING, log_to_driver=False, include_dashboard=False)
-    try:
+    with ray_cluster():
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         available: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
@@ -191,6 +188,3 @@ def _run(recording: Recording, tasks: Sequence[dict[str, Any]]) -> Iterator[dict
             num_gpus=1 if recording.gpus else 0,
         )
         yield from rows.iter_rows()
-    finally:
-        if started:
-            ray.shutdown()

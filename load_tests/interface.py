@@ -14,6 +14,7 @@ from configs.rates import load_rates
 from configs.settings import Settings
 from load_tests.application import free_port
 from load_tests.recorded import segment_telemetry
+from serving.bundles.readiness import Readiness
 from serving.bundles.served import ServedBundles
 from serving.ingress.api import build_api
 from serving.ingress.audits import Auditor
@@ -44,6 +45,7 @@ def services_at(url: str) -> Services:
     )
     return Services(
         bundles,
+        Readiness(store.bundles, bundles),
         own,
         options,
         load_rates(own.rates_file),

@@ -106,5 +106,9 @@ class Overloaded(RequestProblem):
     status, slug, title = 503, "overload", "The server is busy"
 
 
+class NotReady(RequestProblem):
+    status, slug, title = 503, "starting", "The server is starting"
+
+
 class StateUnavailable(RequestProblem):
     status, slug, title = 503, "state", "The state store cannot be reached"

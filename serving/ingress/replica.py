@@ -18,6 +18,7 @@ from configs.bundle import Bundle
 from configs.rates import load_rates
 from configs.settings import Settings
 from serving.alerts.watch import Watch
+from serving.bundles.readiness import Readiness
 from serving.bundles.rollout import Rollout
 from serving.bundles.served import ServedBundles
 from serving.ingress.api import build_api
@@ -98,6 +99,7 @@ class IngressReplica:
         )
         return Services(
             self._bundles,
+            Readiness(store.bundles, self._bundles),
             self._settings,
             self._options,
             self._rates,

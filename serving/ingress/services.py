@@ -17,6 +17,7 @@ from clients.results import Retention
 from configs.rates import RateCard
 from configs.settings import Settings
 from serving.admin.administrator import Administrator
+from serving.bundles.readiness import Readiness
 from serving.bundles.served import ServedBundles
 from serving.ingress.audits import Auditor
 from serving.ingress.places import Places
@@ -38,6 +39,7 @@ class Services:
     """Everything behind the routes; one instance an ingress replica."""
 
     bundles: ServedBundles
+    readiness: Readiness
     settings: Settings
     options: ServingOptions
     rates: RateCard

@@ -18,4 +18,5 @@ async def healthz() -> dict[str, str]:
 @router.get("/readyz", summary="Segments can be accepted", responses={503: {"model": Problem}})
 async def readyz(services: TheServices) -> dict[str, str]:
     await services.store.ping()
+    await services.readiness.check()
     return {"status": "ready", "bundle": services.bundles.in_force.id}

@@ -39,8 +39,9 @@ export function Connect() {
       )}
       <ol>
         <li>
-          On the camera's machine (Linux, x86-64 or ARM, Python 3.11), install the client:
-          <pre tabIndex={0}>pip install penance</pre>
+          On the camera's machine (Linux, x86-64 or ARM, Python 3.11), install the client, from a clone of the
+          server's repository:
+          <pre tabIndex={0}>pip install .</pre>
         </li>
         <li>
           Say what it shall send.

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from serving.ingress.fairness import FairQueue, Work
 
 SMOOTHING = 0.2
+FIRST = 4
 TIMES_KEPT = 1000
 DOUBT_S = 5.0
 CAUTION = 1.25
@@ -93,7 +94,7 @@ class _Estimate:
     spread: float  # mean distance from it
     crowd: float  # segments at work beside it and it
     at: float  # when it was last measured or doubted
-    doubted: bool = False
+    measured: int = 0  # times since it was doubted
 
 
 class ServiceTimes:
@@ -106,6 +107,9 @@ class ServiceTimes:
     An expectation that refuses segments would never be measured again: one slow start, and all segments of
     its kind are refused for ever. So it is doubted: every `DOUBT_S` it gives way, until one segment gets
     through; what that one takes stands in its place.
+
+    The first segments of a kind wait for decoders to start and for networks to be compiled for their size:
+    until `FIRST` were measured, the quickest of them stands for all.
     """
 
     def __init__(self) -> None:
@@ -114,12 +118,14 @@ class ServiceTimes:
     def observe(self, variant: int, flops: int, seconds: float, now: float = 0.0, crowd: float = 1.0) -> None:
         """A segment took so long while `crowd` segments were at work, it among them."""
         old = self._known.get((variant, flops))
-        spread = 0.0
-        if old is not None and not old.doubted:
+        spread, measured = 0.0, 1 if old is None else old.measured + 1
+        if old is not None and measured > FIRST:
             spread = old.spread + SMOOTHING * (abs(seconds - old.seconds) - old.spread)
             seconds = old.seconds + SMOOTHING * (seconds - old.seconds)
             crowd = old.crowd + SMOOTHING * (crowd - old.crowd)
-        self._known[variant, flops] = _Estimate(seconds, spread, crowd, now)
+        elif old is not None and measured > 1 and old.seconds < seconds:
+            seconds, crowd = old.seconds, old.crowd
+        self._known[variant, flops] = _Estimate(seconds, spread, crowd, now, measured)
         self._known.move_to_end((variant, flops))
         while len(self._known) > TIMES_KEPT:
             self._known.popitem(last=False)
@@ -145,7 +151,7 @@ class ServiceTimes:
         if longest * ratio > allowed_s and now - estimate.at >= DOUBT_S:
             # half of what is left: enough to be let through where little waits
             estimate.seconds, estimate.spread = allowed_s / ratio / 2, 0.0
-            estimate.at, estimate.doubted = now, True
+            estimate.at, estimate.measured = now, 0
         return Expectation(estimate.seconds * ratio, SPREADS * estimate.spread * ratio)
 
 

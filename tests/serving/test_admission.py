@@ -144,6 +144,16 @@ def test_a_slow_start_does_not_refuse_all_that_follow_for_ever() -> None:
     assert sum(times.expect(2, 10**9, 2.0, now)) == 0.4
 
 
+def test_what_the_first_ones_took_while_networks_were_compiled_is_no_expectation() -> None:
+    times = ServiceTimes()
+    for seconds in (4.0, 3.0, 0.1):
+        times.observe(4, 10**9, seconds)
+    assert sum(times.expect(4, 10**9)) == pytest.approx(0.1)
+    for _ in range(40):  # what is slow for good is believed
+        times.observe(4, 10**9, 1.0)
+    assert times.expect(4, 10**9).service_s == pytest.approx(1.0, abs=0.01)
+
+
 def test_what_took_long_among_many_is_not_refused_alone() -> None:
     times = ServiceTimes()
     for _ in range(20):

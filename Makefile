@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 VIDEO ?=
 SEGMENTS ?= 20
+PORT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check format manifests lock table dashboard docs clean
+.PHONY: help setup demo live test test-fast check format manifests lock table dashboard docs clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -25,6 +26,9 @@ setup: $(VENV)/.installed ## make .venv with exact versions; quiet when it is th
 
 demo: setup ## start the application and stream a scene (and VIDEO=path); writes demo/out.mp4
 	@$(BIN)/python -m load_tests.demo --segments $(SEGMENTS) $(if $(VIDEO),--video "$(VIDEO)")
+
+live: setup ## start the server and a camera to look at in the browser, until Ctrl-C (and VIDEO=path, PORT=8000)
+	@$(BIN)/python -m load_tests.live $(if $(VIDEO),--video "$(VIDEO)") $(if $(PORT),--port $(PORT))
 
 test: check ## all tests, lint and types
 	@$(BIN)/pytest -q

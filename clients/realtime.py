@@ -51,6 +51,9 @@ class Pipeline:
 
     The callables do the work: `encode` chooses and compresses, `send` delivers by a monotonic expiry, and
     `overtaken` makes the result of a segment that a newer one replaced while it waited.
+
+    Each stage has a segment's length for itself: a slow processor compresses one segment while the one before
+    is uploaded, and the uplink's time is not shortened by it, as it is not where policies are trained.
     """
 
     def __init__(
@@ -120,6 +123,6 @@ class Pipeline:
 
     def _deliver(self) -> None:
         while (segment := self._encoded.take()) is not None and not self._stop.is_set():
-            self._results.put(self._send(segment, segment.captured.ready_at + self._seconds))
+            self._results.put(self._send(segment, segment.encoded_at + self._seconds))
             while self._results.qsize() > UNREAD_RESULTS and not self._stop.wait(0.02):
                 pass

@@ -34,6 +34,7 @@ class EncodedSegment:
     bundle: str
     data: bytes
     encode_ms: float
+    encoded_at: float  # on time.monotonic; from then on it may take T to be uploaded
     choice: Choice
     feedback: int | None = None  # seq of the segment whose embedding the choice went by
     ladder: tuple[Configuration, ...] = ()  # the bundle's

@@ -39,8 +39,8 @@ MOST_GROWTH = 1.25
 """Of the page's JavaScript heap, from its first third to its last."""
 EVERY_S = 5.0
 FILL_S = 310.0
-"""The page keeps five minutes of results of each camera (`KEPT` in dashboard/src/live/store.ts): until then its
-heap has to grow."""
+"""The page keeps five minutes of results of each camera (`KEPT` in dashboard/src/live/store.ts): until then
+its heap has to grow."""
 
 
 def street(seed: int, classes: int, width: int = 1280, height: int = 720) -> NDArray[np.uint8]:
@@ -149,9 +149,7 @@ def cpu_seconds(marker: str) -> float:
 
 def main(
     cameras: Annotated[int, typer.Option(min=1, help="at one segment a second each")] = 50,
-    seconds: Annotated[
-        int, typer.Option(min=30, help="to measure, after the five minutes that the page keeps")
-    ] = 600,
+    seconds: Annotated[int, typer.Option(min=30, help="to measure, once its five minutes are full")] = 600,
 ) -> None:
     """Prints the browser's cores and the page's heap over time; ends with 1 where a bound is broken."""
     from playwright.sync_api import sync_playwright

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ray import serve
 
-from serving.state.embedded import EmbeddedServer
+from serving.state.embedded import EmbeddedServer, SilentServerError
 
 LOOK_EVERY_S = 0.25
 """Every segment waits for a database that died: it is looked at more often than Serve looks at replicas."""
@@ -29,15 +29,20 @@ class DatabaseReplica:
         logger.info("Embedded database at %s.", self._server.url)
 
     def _watch(self) -> None:
+        silent = False
         while not self._ended.wait(LOOK_EVERY_S):
             try:
                 self._server.ensure_running()
+            except SilentServerError as error:  # a keeper anew could do no more about it
+                if not silent:
+                    logger.warning("%s", error)
+                silent = True
             except Exception as error:  # whatever it is, the next look may find it gone
                 if self._failure is None:
                     logger.warning("The embedded database cannot be started: %s", error)
                 self._failure = error
             else:
-                self._failure = None
+                silent, self._failure = False, None
 
     async def url(self) -> str:
         return self._server.url

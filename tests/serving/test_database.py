@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from serving.deployments.database import DatabaseReplica
-from serving.state.embedded import EmbeddedServer
+from serving.state.embedded import EmbeddedServer, SilentServerError
 
 
 @pytest.fixture
@@ -67,6 +67,21 @@ async def test_one_that_cannot_be_started_makes_its_keeper_unhealthy_until_it_ca
     await keeper.check_health()
 
 
+async def test_one_that_is_silent_for_a_while_is_left_as_it_is(
+    keeper: DatabaseReplica, directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = EmbeddedServer(directory)
+    pid = server.pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        until(lambda: "does not answer" in caplog.text)
+        await keeper.check_health()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert server.pid() == pid
+
+
 def test_a_server_that_is_silent_is_not_joined_by_a_second_one(directory: Path) -> None:
     """Two of them on one append-only file would lose what either accepts."""
     server, other = EmbeddedServer(directory), EmbeddedServer(directory)
@@ -75,7 +90,7 @@ def test_a_server_that_is_silent_is_not_joined_by_a_second_one(directory: Path) 
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
     try:
-        with pytest.raises(TimeoutError, match="does not answer"):
+        with pytest.raises(SilentServerError, match="does not answer"):
             other.ensure_running()
     finally:
         os.kill(pid, signal.SIGCONT)

@@ -168,6 +168,12 @@ def image_flags() -> dict[str, str]:
     return {**FLAGS, **HAPROXY, **{name: str(free_port()) for name in ports}}
 
 
+def port_is_free(port: int) -> bool:
+    """Whether nobody listens on this port of this machine."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -29,10 +31,11 @@ SCENE = "demo:"
 UPLINK = 0.8  # MB/s
 
 
-def stream(
-    application: RunningApplication, source: str, segments: int | None, out: Path, totals: Summary
-) -> None:
-    """Streams one source, saves it beside its segmentation, and adds to the totals."""
+@contextmanager
+def streaming(
+    application: RunningApplication, source: str, **options: Any
+) -> Iterator[tuple[Camera, Display]]:
+    """A camera of the application over the demo's uplink, with `options` of its own, and what shows it."""
     display = Display(f"{source} to {application.url}")
     with (
         display,
@@ -41,12 +44,18 @@ def stream(
             key=application.key,
             server=application.url,
             uplink=Uplink(UPLINK),
-            pace="server",
-            masks="all",
-            segments=segments,
             notify=display.notify,
+            **options,
         ) as camera,
     ):
+        yield camera, display
+
+
+def stream(
+    application: RunningApplication, source: str, segments: int | None, out: Path, totals: Summary
+) -> None:
+    """Streams one source, saves it beside its segmentation, and adds to the totals."""
+    with streaming(application, source, pace="server", masks="all", segments=segments) as (camera, display):
         form = camera.source.format
         classes = camera.terms.classes
         with (

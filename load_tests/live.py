@@ -6,7 +6,6 @@ What the demo leaves in a video, this shows in the browser while it happens. It 
 from __future__ import annotations
 
 import shutil
-import socket
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -14,15 +13,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from clients.bandwidth import Uplink
-from clients.camera import Camera
-from clients.display import Display
 from clients.errors import CameraError
 from clients.report import Summary
 from configs.bundle import Bundle, BundleError
 from configs.settings import Settings
-from load_tests.application import ApplicationError, RunningApplication
-from load_tests.demo import SCENE, UPLINK
+from load_tests.application import ApplicationError, RunningApplication, port_is_free
+from load_tests.demo import SCENE, streaming
 
 NAME = "street"
 
@@ -30,18 +26,7 @@ NAME = "street"
 def stream(application: RunningApplication, bundle: Bundle, source: str, console: Console) -> None:
     """One camera in real time until its source or the user's patience ends."""
     totals = Summary(lambda configuration: bundle.costs[configuration.index])
-    display = Display(f"{source} to {application.url}")
-    with (
-        display,
-        Camera(
-            source,
-            key=application.key,
-            server=application.url,
-            name=NAME,
-            uplink=Uplink(UPLINK),
-            notify=display.notify,
-        ) as camera,
-    ):
+    with streaming(application, source, name=NAME) as (camera, display):
         try:
             for result in camera.run():
                 totals.add(result)
@@ -59,10 +44,9 @@ def live(
 ) -> None:
     """Start the server and a camera, say where the page is and what key opens it, and go on until Ctrl-C."""
     console = Console()
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", port)) == 0:
-            console.print(f"live: port {port} is in use: stop what uses it, or give another", style="red")
-            raise typer.Exit(1)
+    if not port_is_free(port):
+        console.print(f"live: port {port} is in use: stop what uses it, or give another", style="red")
+        raise typer.Exit(1)
     # Its own database in a folder of its own: what is looked at changes nothing of a server that is in use.
     state = Path(tempfile.mkdtemp(prefix="penance-live-"))
     try:

@@ -102,7 +102,7 @@ async def run_platform(application: RunningApplication, course: Course) -> Run:
     key = await new_tenant(application)
     async with Fleet(application.url, course.bundle, course.form, deadline_s=60) as fleet:
         cameras = await fleet.cameras(key, course.cameras, course.configuration, course.bodies)
-        return await course.drive("Penance", cameras, lambda: application.processes())
+        return await course.drive("Penance", cameras, application.processes)
 
 
 async def run_peer(peer: RunningPeer, name: str, course: Course) -> Run:

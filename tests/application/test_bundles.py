@@ -178,8 +178,6 @@ def test_a_bad_bundle_on_trial_is_taken_back_by_itself_and_touches_no_other_came
         assert f"{broken.id} on trial" in told
         one.wait_for(broken.id)
         one.wait_for(before)  # by itself
-    print([(r.seq, r.bundle, r.answer is not None, round(time.time(), 1)) for r in one.results], one.said)
-    print(standing(application, operator))
     assert {result.bundle for result in other.results} == {before}
     ended = standing(application, operator).plan
     assert (ended.active, ended.canary) == (plan.active, None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -18,16 +17,11 @@ import psutil
 import pytest
 
 from clients.camera import Camera
-from load_tests.application import REPOSITORY, RunningApplication, free_port
+from load_tests.application import REPOSITORY, RunningApplication, free_port, port_is_free
 from load_tests.background import started
 from serving.state.embedded import EmbeddedServer
 
 SERVE_PORT = 8000
-
-
-def port_is_free() -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", SERVE_PORT)) != 0
 
 
 @pytest.mark.parametrize("target", ["serving.app", "serving.app:app"])
@@ -35,7 +29,7 @@ def test_serve_run_starts_it_and_a_restart_finds_its_data(
     short_directory: Path, bundle: Path, target: str
 ) -> None:
     """Both commands share one state folder, so the second is a restart of the first."""
-    assert port_is_free(), f"`serve run` needs port {SERVE_PORT}: stop what uses it"
+    assert port_is_free(SERVE_PORT), f"`serve run` needs port {SERVE_PORT}: stop what uses it"
     state = short_directory / "commands"
     with RunningApplication(state, bundle, command=[target], port=SERVE_PORT) as application:
         key_file = state / "demo.key"
@@ -52,7 +46,7 @@ def test_serve_run_starts_it_and_a_restart_finds_its_data(
     _, alive = psutil.wait_procs(family, timeout=20)
     assert [process.name() for process in alive] == []
     assert EmbeddedServer(state).pid() is None
-    assert port_is_free()
+    assert port_is_free(SERVE_PORT)
 
 
 def test_ctrl_c_while_starting_leaves_nothing_behind(short_directory: Path, bundle: Path) -> None:

@@ -53,17 +53,22 @@ class DecoderPool:
     async def warm_up(self, expected: DecodeLimits) -> None:
         """Starts the processes before the first segment comes."""
         for _ in range(self._free.qsize()):
+            if self._free.empty():  # all at work, which began while one started here
+                return
             decoder = self._free.get_nowait()
-            self._free.put_nowait(
-                decoder or await _Decoder.start(self._max_bytes, _room(expected), self._memory_mb)
-            )
+            try:
+                if decoder is None:
+                    decoder = await _Decoder.start(self._max_bytes, _room(expected), self._memory_mb)
+            finally:
+                self._free.put_nowait(decoder)  # if starting fails, the place in the pool is kept
 
     @asynccontextmanager
     async def decode(self, data: bytes, expected: DecodeLimits) -> AsyncIterator[NDArray[np.uint8]]:
         """Frames (N, height, width, 3) RGB, valid inside the context only.
 
         `expected` is exact: other sizes or counts raise `DecodeError`, as do damaged bytes, a decoder
-        that dies and one that takes longer than the pool's timeout.
+        that dies and one that takes longer than the pool's timeout. One that cannot be started raises
+        `EOFError` or `TimeoutError`.
         """
         decoder = await self._free.get()
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from ray.serve.handle import DeploymentHandle
 from configs.ladder import Configuration
 from serving.deployments.messages import Encoding, Refusal, Segmentation, SegmentJob
 from serving.problems import DeadlinePassed, Overloaded, Undecodable
+
+logger = logging.getLogger("ray.serve")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +86,9 @@ def _check_bundle(named: str, *made_by: str) -> None:
 async def _answer(ask: Callable[[], object], remaining_s: Callable[[], float], name: str) -> object:
     """Awaits a deployment's response within the segment's time; failures become refusals.
 
-    What a replica was at work on when it was lost is asked of another one: neither deployment keeps anything
-    of a segment, so asking twice changes nothing. A third time would look for trouble: it may be the segment.
+    What a replica was at work on when it was lost, or failed on, is asked of another one: neither deployment
+    keeps anything of a segment, so asking twice changes nothing. A third time would look for trouble: it may
+    be the segment.
     """
     for again in (True, False):
         try:
@@ -100,4 +104,10 @@ async def _answer(ask: Callable[[], object], remaining_s: Callable[[], float], n
                 ) from error
         except (RayServeException, RayError) as error:
             raise Overloaded(f"The {name} cannot be reached just now. Send the segment again.", 2) from error
+        except Exception as error:  # handles over gRPC raise what a replica raised, and gRPC's own errors
+            logger.exception("The %s failed on a segment.", name)
+            if not again:
+                raise Overloaded(
+                    f"The {name} failed twice on the segment. Send it again later.", 2
+                ) from error
     raise AssertionError("every try returns or raises")

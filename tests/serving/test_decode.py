@@ -135,6 +135,22 @@ def test_a_decoder_that_was_killed_while_nobody_used_it_costs_none(
     assert told == ["crashed", "crashed"]
 
 
+async def test_one_that_cannot_start_does_not_cost_the_pool_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = DecoderPool(size=1, max_bytes=2**20, timeout_s=20, memory_mb=1024)
+    with monkeypatch.context() as broken:
+        broken.setattr("serving.decode.pool.WORKER", "no.such.module")
+        with pytest.raises(EOFError):
+            await pool.warm_up(EXPECTED)
+        with pytest.raises(EOFError):
+            async with pool.decode(SEGMENT, EXPECTED):
+                pass
+    async with asyncio.timeout(20), pool.decode(SEGMENT, EXPECTED) as frames:
+        assert len(frames) == FRAMES
+    await pool.close()
+
+
 async def test_a_decoder_that_hangs_is_replaced() -> None:
     pool = DecoderPool(size=1, max_bytes=2**20, timeout_s=2.0, memory_mb=1024)
     async with pool.decode(SEGMENT, EXPECTED):

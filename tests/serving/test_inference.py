@@ -15,15 +15,16 @@ from serving.problems import DeadlinePassed, Overloaded
 class Replicas:
     """Of which so many are lost while they work; then one answers."""
 
-    def __init__(self, lost: int, works_s: float = 0.0) -> None:
+    def __init__(self, lost: int, works_s: float = 0.0, failure: Exception | None = None) -> None:
         self.asked, self._lost, self._works_s = 0, lost, works_s
+        self._failure = failure or RayActorError()
 
     def ask(self) -> Awaitable[str]:
         async def work() -> str:
             self.asked += 1
             await asyncio.sleep(self._works_s)
             if self.asked <= self._lost:
-                raise RayActorError
+                raise self._failure
             return "answer"
 
         return work()
@@ -53,4 +54,14 @@ async def test_the_second_try_has_only_the_time_that_the_first_left() -> None:
     replicas = Replicas(1, works_s=0.2)
     with pytest.raises(DeadlinePassed):
         await _answer(replicas.ask, left(0.3), "variant 3")
+    assert replicas.asked == 2
+
+
+@pytest.mark.parametrize("failure", [EOFError("the decoder process ended while it started"), ValueError()])
+async def test_what_a_replica_raised_itself_is_tried_once_more_and_then_refused(failure: Exception) -> None:
+    replicas = Replicas(1, failure=failure)
+    assert await _answer(replicas.ask, left(5), "variant 3") == "answer"
+    replicas = Replicas(2, failure=failure)
+    with pytest.raises(Overloaded, match="failed twice"):
+        await _answer(replicas.ask, left(5), "variant 3")
     assert replicas.asked == 2

@@ -1,6 +1,6 @@
-"""`penance-server`: `serve run serving.app` with the flags of Ray Serve that it runs best with.
+"""`penance-server`: `serve run serving.app` with the flags of Ray Serve and gRPC that it runs best with.
 
-Ray reads them from the environment as it starts, so a bare `serve run` needs them exported.
+They are read from the environment as Ray starts, so a bare `serve run` needs them exported.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ FLAGS = MappingProxyType(
         # Only Serve's own proxies send to an ingress replica, and they hear of its end within a second: the
         # usual half minute for a load balancer to hear of it would be a Ctrl-C that takes so long.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",
+        # What our processes fork becomes another program at once (decoders, the database). gRPC readies each
+        # fork for more of itself all the same, and of 10,000 forks beside a busy server it aborted 37.
+        "GRPC_ENABLE_FORK_SUPPORT": "0",
     }
 )
 """What is set unless the environment says otherwise."""

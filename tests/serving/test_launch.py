@@ -61,7 +61,9 @@ def test_the_image_has_the_same_flags() -> None:
     steps = DockerfileParser(path=str(DOCKERFILE)).structure
     pairs = [pair for step in steps if step["instruction"] == "ENV" for pair in shlex.split(step["value"])]
     image = dict(pair.split("=", 1) for pair in pairs)
-    serve = {
-        name: value for name, value in image.items() if name.startswith("RAY_SERVE_") and "HOST" not in name
+    flags = {
+        name: value
+        for name, value in image.items()
+        if name.startswith(("RAY_SERVE_", "GRPC_")) and "HOST" not in name
     }
-    assert serve == {**FLAGS, **HAPROXY}
+    assert flags == {**FLAGS, **HAPROXY}

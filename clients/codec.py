@@ -146,9 +146,17 @@ def _check_size(width: int, height: int, limits: DecodeLimits) -> None:
         )
 
 
+def iterate_rgb(data: bytes, limits: DecodeLimits) -> Iterator[Image]:
+    """The same frames as (height, width, 3) RGB. One converter for all, in one thread: a new one for each
+    frame starts threads that wait for one another."""
+    converter = VideoReformatter()
+    for frame in iterate_frames(data, limits):
+        yield np.asarray(converter.reformat(frame, format="rgb24", threads=1).to_ndarray(), np.uint8)
+
+
 def decode_segment(data: bytes, limits: DecodeLimits) -> list[Image]:
     """All frames of a segment as RGB, each converted and copied once. Raises `DecodeError`."""
-    return [rgb(frame) for frame in iterate_frames(data, limits)]
+    return list(iterate_rgb(data, limits))
 
 
 def rgb(frame: av.VideoFrame | Image) -> Image:

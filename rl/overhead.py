@@ -67,7 +67,7 @@ def overhead_table(rows: list[OverheadRow]) -> Table:
 
 
 def _estimator_row(bundle: Bundle, timing: SegmentTiming) -> OverheadRow:
-    estimator, frames = BitrateEstimator.of(bundle, timing), _segment(timing)
+    estimator, frames = BitrateEstimator.of(bundle, timing), street_segment(timing)
     return OverheadRow(
         part="bitrate estimator",
         timing=str(timing),
@@ -83,10 +83,7 @@ def _adapter_rows(bundle: Bundle) -> list[OverheadRow]:
     """The adapter with the state that it is given, and a whole decision."""
     entry = bundle.manifest.policy
     assert entry is not None
-    policy, frames = AdapterPolicy(bundle, bundle.ladder.configurations), _segment(entry.timing)
-    embedding = Embedding(bundle.id, np.zeros(entry.embedding, np.float32))
-    feedback = Feedback(embedding, configuration=0, age=1)
-    seen = Observation(TARGET, BANDWIDTH, feedback if entry.embedding else None, 0, frames)
+    policy, seen = AdapterPolicy(bundle, bundle.ladder.configurations), seen_segment(bundle)
     estimate = policy.estimate(seen)
     adapter = count_layers(onnx.load(bundle.path(entry.model))) / 1e6
     estimator = BitrateEstimator.of(bundle, entry.timing).calibration.flops / 1e6
@@ -108,6 +105,16 @@ def _adapter_rows(bundle: Bundle) -> list[OverheadRow]:
     ]
 
 
+def seen_segment(bundle: Bundle) -> Observation:
+    """What the bundle's policy is asked about while its camera runs. Raises `ValueError` without a policy."""
+    entry = bundle.manifest.policy
+    if entry is None:
+        raise ValueError(f"{bundle.id} has no policy: train one with penance-train adapter")
+    embedding = Embedding(bundle.id, np.zeros(entry.embedding, np.float32))
+    feedback = Feedback(embedding, configuration=0, age=1) if entry.embedding else None
+    return Observation(TARGET, BANDWIDTH, feedback, 0, street_segment(entry.timing))
+
+
 def count_layers(model: onnx.ModelProto) -> int:
     """FLOPs of fully connected layers on one input, 2 per weight."""
     weights = (tensor.dims for tensor in model.graph.initializer)
@@ -124,7 +131,7 @@ def _median(run: Callable[[], object]) -> float:
     return 1e3 * statistics.median(taken)
 
 
-def _segment(timing: SegmentTiming) -> list[Frame]:
+def street_segment(timing: SegmentTiming) -> list[Frame]:
     """Frames as a source gives them: YUV, 1280x720."""
     scene = StreetScene()
     frames: list[Frame] = []

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from statistics import median
-
 from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
+
+from load_tests.benchmarks.race import spread
 
 
 class Run(BaseModel):
@@ -62,18 +62,13 @@ def print_contest(contest: Contest, console: Console) -> None:
         runs = [repeat[index] for repeat in contest.repeats]
         table.add_row(
             f"{name} {runs[0].form}".strip(),
-            _spread([run.per_s for run in runs], "{:.2f}"),
-            _spread(contest.ratios(index), "{:.0%}"),
-            _spread([run.cpu_ms for run in runs], "{:.0f}"),
-            _spread(contest.overheads_ms(index), "{:+.0f}"),
+            spread([run.per_s for run in runs], "{:.2f}"),
+            spread(contest.ratios(index), "{:.0%}"),
+            spread([run.cpu_ms for run in runs], "{:.0f}"),
+            spread(contest.overheads_ms(index), "{:+.0f}"),
         )
     console.print(table)
     for run in contest.repeats[-1]:
         if len(run.cpu_by) > 1:
             parts = (f"{kind} {1e3 * s / max(1, run.segments):.0f}" for kind, s in run.cpu_by.items())
             console.print(f"{run.name}, CPU ms a segment: {', '.join(parts)}")
-
-
-def _spread(values: list[float], form: str) -> str:
-    low, middle, high = (form.format(value) for value in (min(values), median(values), max(values)))
-    return f"{middle} ({low} to {high})" if len(values) > 1 else middle

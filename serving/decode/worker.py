@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from clients.codec import DecodeError, DecodeLimits, iterate_frames
+from clients.codec import DecodeError, DecodeLimits, iterate_rgb
 
 PR_SET_PDEATHSIG = 1
 OPEN_FILES = 32
@@ -42,10 +42,10 @@ def decode(memory: mmap.mmap, request: dict[str, Any]) -> dict[str, Any]:
     frames = np.frombuffer(memory, np.uint8, expected * height * width * 3, request["offset"])
     frames = frames.reshape(expected, height, width, 3)
     count = 0
-    for frame in iterate_frames(data, DecodeLimits(width=width, height=height, frames=expected)):
-        if (frame.width, frame.height) != (width, height):
-            raise DecodeError(f"expected frames of {width}x{height}, found {frame.width}x{frame.height}")
-        frames[count] = frame.to_ndarray(format="rgb24")
+    for image in iterate_rgb(data, DecodeLimits(width=width, height=height, frames=expected)):
+        if image.shape != frames.shape[1:]:
+            raise DecodeError(f"expected frames of {width}x{height}, found {image.shape[1]}x{image.shape[0]}")
+        frames[count] = image
         count += 1
     if count != expected:
         raise DecodeError(f"expected {expected} frames, found {count}")

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from clients.codec import DecodeLimits, iterate_frames
+from clients.codec import DecodeLimits, iterate_rgb
 from configs.bundle import Bundle
 from serving.deployments.encoder import LoadedEncoder
 from serving.vss.engine import SegmentationEngine
@@ -50,8 +50,8 @@ class PeerModel:
         """Frames (N, height, width, 3) RGB. Raises `DecodeError`."""
         expected = self._task.frames
         frames = np.empty((expected.frames, expected.height, expected.width, 3), np.uint8)
-        for index, frame in enumerate(iterate_frames(data, expected)):
-            frames[index] = frame.to_ndarray(format="rgb24")
+        for index, image in enumerate(iterate_rgb(data, expected)):
+            frames[index] = image
         return frames
 
     def infer(self, frames: NDArray[np.uint8]) -> dict[str, Any]:

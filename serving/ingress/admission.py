@@ -178,10 +178,10 @@ def decide(
     """Decides on a segment that arrives `now`, while others run and wait. It is refused where its answer
     would be late, where its tenant has too many waiting, or under pressure where that is over its share.
 
-    Averages are exceeded, so they are taken with caution; but beside others that have more here than it, a
-    tenant that keeps to its share loses nothing to caution."""
+    Averages are exceeded, so they are taken with caution; but beside others that were given more lately, or
+    wait for more, a tenant that keeps to its share loses nothing to caution."""
     remaining, waiting = work.expires - now, list(queue)
-    beside = [*waiting, *running]
+    beside = [*waiting, *queue.recent]
     favoured = any(w.tenant != work.tenant for w in beside) and not over_share(work, beside)
     caution = 1.0 if favoured else CAUTION
     expected = work.service_s if favoured else work.service_s + work.spread_s

@@ -8,9 +8,12 @@ send, and one that comes back gets no credit for the time it was away.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+RECENT = 64
+"""Segments begun that say who was given how much lately: fewer, and chance would say it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,9 +40,10 @@ class _Flow:
 
 
 class FairQueue:
-    """The segments that wait for a lane."""
+    """The segments that wait for a lane. `recent` are those that were last taken off it."""
 
     def __init__(self) -> None:
+        self.recent: deque[Work] = deque(maxlen=RECENT)
         self._virtual = 0.0
         self._flows: dict[str, _Flow] = {}
         self._ended: dict[str, float] = {}  # virtual start of tenants with nothing waiting, above `_virtual`
@@ -90,6 +94,7 @@ class FairQueue:
             return None
         flow = self._flows[work.tenant]
         del flow.waiting[work.camera]
+        self.recent.append(work)
         self._virtual = flow.start
         flow.start += work.cost / work.share
         self._end_if_empty(work.tenant)

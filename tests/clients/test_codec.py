@@ -36,7 +36,7 @@ def moving(frames: int, width: int, height: int) -> list[Image]:
     ]
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(
     setting=st.sampled_from(COMPRESSION),
     frames=st.integers(1, 31),

@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clients.palette import CITYSCAPES, palette
@@ -26,7 +26,6 @@ def test_cityscapes_names_have_their_colours_and_others_distinct_ones() -> None:
 
 
 @given(st.integers(2, 255), st.sets(st.sampled_from(sorted(CITYSCAPES))))
-@settings(deadline=None)
 def test_any_number_of_classes_has_distinct_colours(count: int, known: set[str]) -> None:
     names = [*sorted(known), *(f"class {number}" for number in range(count))][:255]
     colours = palette(names)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -41,7 +41,6 @@ def test_settings_are_in_the_order_of_the_configurations() -> None:
     scales=st.sets(st.floats(0.1, 0.99), max_size=3),
     qps=st.sets(st.integers(0, 51), min_size=1, max_size=4),
 )
-@settings(deadline=None)
 def test_any_family_has_every_configuration_once(variants: int, scales: set[float], qps: set[int]) -> None:
     ladder = Ladder.model_validate(
         {

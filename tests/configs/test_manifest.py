@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -62,7 +62,6 @@ def test_variants_without_a_format_are_our_own() -> None:
 
 
 @given(st.integers(2, 9), st.integers(2, 255))
-@settings(deadline=None)
 def test_two_to_nine_models_with_any_classes_make_a_family(count: int, classes: int) -> None:
     manifest = Manifest.model_validate(foreign(count, classes))
     assert all(isinstance(variant, OnnxVariant) for variant in manifest.variants)

@@ -207,7 +207,7 @@ def simulated(plan: list[Segment]) -> list[tuple[float, str]]:
     return [found[number] for number in range(len(plan))]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(plan=segments)
 def test_lanes_do_in_simulated_time_what_the_dispatcher_does(plan: list[Segment]) -> None:
     for ours, theirs in zip(simulated(plan), dispatched(plan), strict=True):

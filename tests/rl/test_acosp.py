@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rl.vss.acosp import ChannelMask, MaskedNetwork, annealed_temperature, channel_importance
@@ -16,7 +16,6 @@ from serving.vss.layers import ConvNorm
 from serving.vss.pspnet import PSPNet
 
 Change = Callable[[PSPNet], PSPNet]
-relaxed = settings(deadline=None)
 
 
 @st.composite
@@ -25,7 +24,6 @@ def masks(draw: st.DrawFn) -> ChannelMask:
     return ChannelMask(torch.tensor(importance), draw(st.integers(1, len(importance) - 1)))
 
 
-@relaxed
 @given(masks())
 def test_a_cold_mask_is_exactly_the_top_k(mask: ChannelMask) -> None:
     mask.temperature.fill_(1e-9)
@@ -37,7 +35,6 @@ def test_a_cold_mask_is_exactly_the_top_k(mask: ChannelMask) -> None:
     assert len(mask.selected()) == mask.keep
 
 
-@relaxed
 @given(masks())
 def test_its_sum_approaches_k_as_the_temperature_falls(mask: ChannelMask) -> None:
     distances = []
@@ -50,7 +47,6 @@ def test_its_sum_approaches_k_as_the_temperature_falls(mask: ChannelMask) -> Non
         assert distances[-1] <= distances[0] + 1e-4
 
 
-@relaxed
 @given(masks(), st.floats(0.01, 1.0))
 def test_masks_are_shares_and_rise_with_the_score(mask: ChannelMask, temperature: float) -> None:
     mask.temperature.fill_(temperature)

@@ -19,7 +19,7 @@ def _example(height: int, width: int) -> LabelledImage:
     return LabelledImage("x", image, rng.choice(np.array([3, 7, 255], np.uint8), (height // 2, width // 2)))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.integers(0, 2**32 - 1),
     st.sampled_from([(120, 160), (96, 200), (240, 180)]),

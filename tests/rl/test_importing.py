@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -104,7 +104,6 @@ def test_what_is_left_out_is_as_in_the_ladder_that_ships(tmp_path: Path) -> None
     gflops=st.lists(st.floats(0.01, 1000), min_size=2, max_size=9, unique_by=lambda x: round(x, 3)),
     scales=st.sets(st.sampled_from([0.9, 0.75, 0.6, 0.5, 0.25]), max_size=4),
 )
-@settings(deadline=None)
 def test_costs_by_area_fall_along_the_ladder(gflops: list[float], scales: set[float]) -> None:
     models = [
         {"name": str(number), "model": "x.onnx", "gflops": cost}

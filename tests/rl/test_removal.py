@@ -81,7 +81,7 @@ def prunings(draw: st.DrawFn) -> tuple[Architecture, dict[str, int]]:
     return architecture, {**keep, "image": dense["image"], "classes": dense["classes"]}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     pruning=prunings(), seed=st.integers(0, 2**16), size=st.tuples(st.integers(33, 70), st.integers(33, 70))
 )
@@ -102,7 +102,7 @@ def test_removal_computes_what_the_hard_mask_computes(
     assert not any(module._forward_hooks for module in smaller.modules())
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(prunings())
 def test_the_cost_model_is_torchs_counter(pruning: tuple[Architecture, dict[str, int]]) -> None:
     architecture, keep = pruning

@@ -17,7 +17,7 @@ from tests.rl.test_removal import architectures
 MORE = st.integers(0, 9)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(narrow=architectures(), more=st.tuples(MORE, MORE, MORE), seed=st.integers(0, 2**16))
 def test_widening_keeps_what_was_learnt(
     lived_in: Callable[[PSPNet], PSPNet], narrow: Architecture, more: tuple[int, int, int], seed: int

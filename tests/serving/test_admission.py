@@ -75,6 +75,16 @@ def test_a_floods_backlog_makes_only_its_own_tenant_wait() -> None:
     assert cheap.expected_s == 0.05  # it gets an express lane
 
 
+def test_a_tenant_under_its_share_of_late_is_spared_caution_though_more_of_it_is_at_work_just_now() -> None:
+    queue = queued([work("flood") for _ in range(20)] + [work("quiet") for _ in range(10)])
+    while queue.take() is not None:
+        pass
+    running = [work("quiet", 1.0)] * 2
+    quiet, flood = (decide(work(name, 1.0), 0.0, running, queue, OPTIONS) for name in ("quiet", "flood"))
+    assert quiet.expected_s == pytest.approx(1.0 + 0.5)
+    assert flood.expected_s == pytest.approx(1.0 + CAUTION * 0.5)
+
+
 def test_an_express_lane_is_for_tenants_that_have_nothing_at_work_beside_dearer_segments() -> None:
     flood = [work("flood", 1.0), work("flood")]
     assert may_start(work("quiet"), flood, OPTIONS)

@@ -48,7 +48,7 @@ deficits = st.lists(st.floats(-0.4, 0.7), min_size=1, max_size=12)
 
 
 @given(predicted=deficits, measured=st.floats(0, 1), data=st.data())
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_late_audit_corrects_the_average_as_if_it_had_been_known(
     server: EmbeddedServer, predicted: list[float], measured: float, data: st.DataObject
 ) -> None:

@@ -39,7 +39,7 @@ def test_what_was_packed_is_unpacked_and_is_the_same_bytes_each_time(tmp_path: P
 
 
 @given(place=st.integers(0, len(ARCHIVE) - 1), bit=st.integers(0, 7))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path: Path, place: int, bit: int) -> None:
     """Padding and times in headers are no content; all else is."""
     damaged = bytearray(ARCHIVE)
@@ -53,7 +53,7 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path: Path, place: int,
 
 
 @given(end=st.integers(0, len(ARCHIVE) - 20_000))
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_an_archive_that_was_cut_off_is_refused(tmp_path: Path, end: int) -> None:
     with pytest.raises(BundleError):
         unpack(ARCHIVE[:end], tmp_path / "bundle")

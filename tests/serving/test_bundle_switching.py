@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clients.rollout import SHIPPED, Canary, Holder, Plan
@@ -99,7 +99,6 @@ def test_a_bundle_on_trial_is_promoted_by_putting_it_in_force() -> None:
     assert (plan.active, plan.canary, plan.previous) == (A, None, SHIPPED)
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(["activate a", "activate b", "try a", "try b", "back"]), max_size=12))
 def test_what_cameras_were_told_last_is_always_held(acts: list[str]) -> None:
     """Of two bundles that replicas hold, one is in force; the other is on trial, being prepared, or the one
@@ -126,7 +125,6 @@ def test_what_cameras_were_told_last_is_always_held(acts: list[str]) -> None:
 
 
 @given(st.integers(0, 10**6), st.sampled_from([0.05, 0.1, 0.5]))
-@settings(deadline=None)
 def test_a_trial_takes_the_same_cameras_each_time_in_about_its_share(first: int, share: float) -> None:
     canary = Canary(bundle=A, share=share, trial=1, began_at=0.0)
     cameras = [f"camera-{number}" for number in range(first, first + 400)]

@@ -62,7 +62,7 @@ def test_each_frame_of_a_batch_is_judged_by_itself() -> None:
 
 
 @given(seed=st.integers(0, 10_000), certainty=st.floats(0.05, 0.95))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_every_class_that_is_left_is_one_that_the_network_was_sure_of(seed: int, certainty: float) -> None:
     frame = 2 * torch.randn(1, 6, 7, 9, generator=torch.Generator().manual_seed(seed))
     best, before = frame.softmax(1).max(1)

@@ -182,7 +182,7 @@ async def test_a_decoder_knows_no_secrets_and_dies_with_its_parent(pool: Decoder
 
 @example(position=1316, bit=0, cut=0)  # a codec that FFmpeg does not know
 @given(position=st.integers(0, len(SEGMENT) - 1), bit=st.integers(0, 7), cut=st.integers(0, 64))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_flipped_bit_gives_frames_or_a_refusal_never_a_crash(position: int, bit: int, cut: int) -> None:
     data = bytearray(SEGMENT)
     data[position] ^= 1 << bit

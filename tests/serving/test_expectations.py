@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
@@ -21,7 +21,6 @@ def softmax(seed: int, sharpness: float, classes: int = 5, size: tuple[int, int]
     return torch.nn.functional.interpolate(coarse, size, mode="bilinear").softmax(1)
 
 
-@settings(deadline=None)  # torch takes its time when it runs first
 @given(st.integers(0, 1000), st.floats(0.1, 30))
 def test_they_are_finite_and_as_many_as_promised_and_the_same_in_a_mirror(
     seed: int, sharpness: float

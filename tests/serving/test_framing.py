@@ -50,7 +50,7 @@ def test_whole_pixels_are_averaged() -> None:
     seed=st.integers(0, 9),
     channels_last=st.booleans(),
 )
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_bytes_come_out_as_floats_do_to_one_grey_level(
     size: tuple[int, int], seed: int, channels_last: bool
 ) -> None:

@@ -87,7 +87,7 @@ def sent(case: schemathesis.Case, url: str, headers: dict[str, str]) -> Any:
 
 
 @schema.parametrize()
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), derandomize=True)
 def test_nothing_that_follows_the_description_makes_a_server_error_or_opens_without_a_key(
     case: schemathesis.Case, url: str, keys: dict[str, str]
 ) -> None:

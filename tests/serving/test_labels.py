@@ -23,7 +23,7 @@ def by_definition(logits: Tensor, size: tuple[int, int]) -> Tensor:
     outputs=st.tuples(st.integers(1, 9), st.integers(1, 9)),
     size=st.tuples(st.integers(1, 70), st.integers(1, 70)),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_size_gives_the_same_labels(
     seed: int, images: int, classes: int, outputs: tuple[int, int], size: tuple[int, int]
 ) -> None:

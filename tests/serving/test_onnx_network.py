@@ -38,7 +38,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int | 
     height=st.integers(16, 90),
     width=st.integers(16, 90),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_batch_of_any_size_gives_what_the_model_computes(
     networks: dict[tuple[int, int | str], OnnxNetwork],
     stride: int,

@@ -76,7 +76,7 @@ def test_after_the_wait_that_was_told_it_is_let_through(steps: list[tuple[float,
 
 
 @given(takes=st.lists(amounts, min_size=1, max_size=15))
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_script_equals_the_reference_to_the_last_bit(server: EmbeddedServer, takes: list[float]) -> None:
     async def run() -> None:
         store, reference = StateStore(server.url, answers_kept=8, lease_s=1), Buckets()

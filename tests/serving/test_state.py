@@ -201,7 +201,7 @@ events = st.lists(
 
 
 @given(events=events)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_averages_in_redis_equal_the_reference_to_the_last_bit(server: EmbeddedServer, events: list) -> None:
     async def run() -> None:
         store = StateStore(server.url, answers_kept=KEPT, lease_s=0.3)

@@ -130,7 +130,7 @@ async def test_a_crash_while_folding_counts_nothing_twice(
 
 
 @given(plan=st.lists(st.sampled_from(["commit", "fold", "fold twice at once"]), min_size=1, max_size=12))
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_folding_at_any_time_loses_nothing(server: EmbeddedServer, plan: list[str]) -> None:
     async def run() -> None:
         store, tenant, seq = StateStore(server.url, answers_kept=8, lease_s=1), uuid.uuid4().hex, 0

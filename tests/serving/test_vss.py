@@ -65,7 +65,7 @@ def test_logits_come_at_the_output_stride(stride: int, block: str) -> None:
     width=st.integers(17, 150),
     merges=st.sampled_from([(), (8,), (8, 12)]),
 )
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_any_size_is_rounded_up_as_strided_convolutions_do(
     height: int, width: int, merges: tuple[int, ...]
 ) -> None:
@@ -91,7 +91,7 @@ def in_both_runtimes() -> tuple[PSPNet, OpenVinoNetwork]:
 
 
 @given(height=st.integers(17, 99), width=st.integers(17, 99), frames=st.integers(1, 3))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_openvino_computes_what_torch_computes(
     in_both_runtimes: tuple[PSPNet, OpenVinoNetwork], height: int, width: int, frames: int
 ) -> None:

@@ -50,7 +50,7 @@ def test_what_was_read_is_written_as_it_was(network: PSPNet, tmp_path: Path) -> 
     assert all(torch.equal(a, b) for a, b in zip(once.parameters(), twice.parameters(), strict=True))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(arrays("float32", (3, 2, 2, 1), elements=st.floats(-1e6, 1e6, width=32)))
 def test_no_weight_moves_by_more_than_half_a_level_unless_clipping_pays(weight) -> None:  # type: ignore[no-untyped-def]
     original = torch.from_numpy(weight.copy())

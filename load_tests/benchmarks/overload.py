@@ -41,7 +41,7 @@ FLOOD = 10
 """Times its share that the flooding tenant sends."""
 AT_ONCE = (2, 4, 8)
 """Cameras in the closed loops; the best of them is the peak."""
-SATURATING = 2.1
+SATURATING = 2.4
 """Shares that both tenants together send at first, so that the machine is full before one of them floods."""
 WARM_UP = 0.2
 """Part of each stage that is not counted."""

@@ -38,8 +38,9 @@ def cpu_seconds(of: Iterable[psutil.Process]) -> Taken:
 def cpu_between(before: Taken, after: Taken) -> dict[str, float]:
     """What was taken meanwhile, by kind of process, the most first."""
     kinds: defaultdict[str, float] = defaultdict(float)
-    for process, seconds in after.items():
-        kinds[process[1]] += seconds - before.get(process, 0.0)
+    earlier = {pid: seconds for (pid, _), seconds in before.items()}
+    for (pid, kind), seconds in after.items():
+        kinds[kind] += seconds - earlier.get(pid, 0.0)
     return dict(sorted(kinds.items(), key=lambda kind: -kind[1]))
 
 
@@ -49,6 +50,7 @@ def _kind(process: psutil.Process) -> str:
     if not line:
         return str(process.name())
     if line[0].startswith("ray::"):
-        return line[0].removeprefix("ray::").removeprefix("ServeReplica:default:").strip()
+        named = line[0].removeprefix("ray::").removeprefix("ServeReplica:default:")
+        return named.partition(".")[0].strip()  # behind the dot, what it is just doing
     scripts = [part for part in line[1:] if part.endswith(".py") or part.startswith("serving.")]
     return Path(scripts[0]).name if scripts else Path(line[0]).name

@@ -3,7 +3,8 @@
 Start-time fair queueing (Goyal, Vin and Cheng 1996), by cost: a tenant's virtual start is how much work, by
 its share, it was given since its queue began; the tenant with the lowest start is next. So tenants that
 always have something waiting get FLOPs by their shares, whatever their segments cost and however many they
-send, and one that comes back gets no credit for the time it was away.
+send, and one that comes back gets no credit for the time it was away, but for one segment: two cameras that
+happen to send at once do not wait for one another's turn.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class FairQueue:
         self.recent: deque[Work] = deque(maxlen=RECENT)
         self._virtual = 0.0
         self._flows: dict[str, _Flow] = {}
-        self._ended: dict[str, float] = {}  # virtual start of tenants with nothing waiting, above `_virtual`
+        self._ended: dict[str, float] = {}  # virtual start of tenants with nothing waiting, while it matters
+        self._credit = 0.0  # the most that anyone was given
 
     def __len__(self) -> int:
         return sum(len(flow.waiting) for flow in self._flows.values())
@@ -62,7 +64,7 @@ class FairQueue:
     def ahead_of(self, work: Work) -> list[Work]:
         """What would be taken before this segment if it were put now and no other came, in this order."""
         trial = FairQueue()
-        trial._virtual, trial._ended = self._virtual, dict(self._ended)
+        trial._virtual, trial._ended, trial._credit = self._virtual, dict(self._ended), self._credit
         trial._flows = {name: _Flow(flow.start, flow.waiting.copy()) for name, flow in self._flows.items()}
         trial.put(work)
         ahead: list[Work] = []
@@ -74,7 +76,9 @@ class FairQueue:
         """Queues a segment; returns the older one of the same camera, whose place it takes."""
         flow = self._flows.get(work.tenant)
         if flow is None:
-            start = max(self._virtual, self._ended.pop(work.tenant, 0.0))
+            credit = work.cost / work.share
+            start = max(self._virtual - credit, self._ended.pop(work.tenant, 0.0))
+            self._credit = max(self._credit, credit)
             flow = self._flows[work.tenant] = _Flow(start)
         older = flow.waiting.get(work.camera)
         flow.waiting[work.camera] = work
@@ -121,4 +125,5 @@ class FairQueue:
     def _end_if_empty(self, tenant: str) -> None:
         if not self._flows[tenant].waiting:
             self._ended[tenant] = self._flows.pop(tenant).start
-            self._ended = {name: start for name, start in self._ended.items() if start > self._virtual}
+            least = self._virtual - self._credit
+            self._ended = {name: start for name, start in self._ended.items() if start > least}

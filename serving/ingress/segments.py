@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 from clients.codec import DecodeLimits, scaled_size
@@ -108,7 +108,7 @@ class SegmentService:
         self._refuse_unless_claimed(claim.verdict, request, claim.detail)
         state_ms = (time.perf_counter() - looked_up) * 1e3
         try:
-            async with self._claimed(request):
+            async with self._store.held(request.camera, request.seq):
                 return await self._work(request, claim, state_ms)
         except BaseException as error:
             with suppress(RequestProblem):
@@ -129,22 +129,6 @@ class SegmentService:
             raise Stale(
                 f"Segment {request.seq} was reported as dropped and counted so. Go on with the next one."
             )
-
-    @asynccontextmanager
-    async def _claimed(self, request: SegmentRequest) -> AsyncIterator[None]:
-        """Renews the claim in the background while the segment is worked on."""
-
-        async def renew() -> None:
-            while True:
-                await asyncio.sleep(self._settings.lease_s / 3)
-                with suppress(RequestProblem):
-                    await self._store.renew(request.camera, request.seq)
-
-        renewal = asyncio.create_task(renew())
-        try:
-            yield
-        finally:
-            renewal.cancel()
 
     async def _work(self, request: SegmentRequest, claim: Claim, state_ms: float) -> SegmentAnswer:
         """Pays the quota, waits for a lane, infers and commits; what is refused for no fault of the tenant's

@@ -7,9 +7,11 @@ comes out as `StateUnavailable`, so callers refuse with Retry-After instead of a
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -28,7 +30,7 @@ from clients.protocol import (
 )
 from configs.settings import Settings
 from serving.calibration import correction
-from serving.problems import QuotaExceeded, StateUnavailable
+from serving.problems import QuotaExceeded, RequestProblem, StateUnavailable
 from serving.state.alerts import AlertStore
 from serving.state.audits import AuditStore, audits_key
 from serving.state.averages import SMOOTHING
@@ -210,6 +212,26 @@ class StateStore:
         async with reaching_redis():
             ends = round(time.time() * 1000) + self._lease_ms
             await self._redis.zadd(_segment_keys(camera)[2], {str(seq): ends}, xx=True)
+
+    @asynccontextmanager
+    async def held(self, camera: str, seq: int) -> AsyncIterator[None]:
+        """Prolongs a claim in the background, three times a lease, while its segment is being worked on."""
+        over = False
+
+        async def renew() -> None:
+            # Cancelling alone would not do: on Python 3.11, redis-py's writing may swallow it (its
+            # asyncio.wait_for, python/cpython#86296), and a claim renewed for ever keeps everyone waiting.
+            while not over:
+                await asyncio.sleep(self._lease_ms / 3e3)
+                with suppress(RequestProblem):
+                    await self.renew(camera, seq)
+
+        renewal = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            over = True
+            renewal.cancel()
 
     async def release(self, camera: str, seq: int) -> None:
         """Ends a claim without a commit, so that the next try need not wait for the lease."""

@@ -94,6 +94,25 @@ async def test_a_renewed_claim_is_not_taken_over(store: StateStore, camera: str)
     assert (await store.begin(camera, 0)).verdict == "wait"
 
 
+async def test_a_claim_is_prolonged_while_it_is_held_and_never_after(
+    server: EmbeddedServer, camera: str
+) -> None:
+    store = StateStore(server.url, answers_kept=KEPT, lease_s=0.002)
+    others = asyncio.all_tasks()
+    for number in range(1500):  # a cancellation in the moment in which a command is written may be swallowed
+        async with store.held(camera, number):
+            await asyncio.sleep(number % 100 / 5e4)
+    await asyncio.sleep(0.2)
+    assert asyncio.all_tasks() == others
+    store = StateStore(server.url, answers_kept=KEPT, lease_s=0.3)
+    await store.begin(camera, 0)
+    async with store.held(camera, 0):
+        await asyncio.sleep(0.5)
+        assert (await store.begin(camera, 0)).verdict == "wait"
+    await asyncio.sleep(0.4)
+    assert (await store.begin(camera, 0)).verdict == "go"
+
+
 async def test_a_segment_below_the_last_one_is_stale_and_changes_nothing(
     store: StateStore, camera: str
 ) -> None:

@@ -67,7 +67,7 @@ def overhead_table(rows: list[OverheadRow]) -> Table:
 
 
 def _estimator_row(bundle: Bundle, timing: SegmentTiming) -> OverheadRow:
-    estimator, frames = BitrateEstimator.of(bundle, timing), street_segment(timing)
+    estimator, frames = BitrateEstimator.of(bundle, timing), _segment(timing)
     return OverheadRow(
         part="bitrate estimator",
         timing=str(timing),
@@ -112,7 +112,7 @@ def seen_segment(bundle: Bundle) -> Observation:
         raise ValueError(f"{bundle.id} has no policy: train one with penance-train adapter")
     embedding = Embedding(bundle.id, np.zeros(entry.embedding, np.float32))
     feedback = Feedback(embedding, configuration=0, age=1) if entry.embedding else None
-    return Observation(TARGET, BANDWIDTH, feedback, 0, street_segment(entry.timing))
+    return Observation(TARGET, BANDWIDTH, feedback, 0, _segment(entry.timing))
 
 
 def count_layers(model: onnx.ModelProto) -> int:
@@ -131,7 +131,7 @@ def _median(run: Callable[[], object]) -> float:
     return 1e3 * statistics.median(taken)
 
 
-def street_segment(timing: SegmentTiming) -> list[Frame]:
+def _segment(timing: SegmentTiming) -> list[Frame]:
     """Frames as a source gives them: YUV, 1280x720."""
     scene = StreetScene()
     frames: list[Frame] = []

@@ -18,8 +18,7 @@ from configs.bundle import DEFAULT_BUNDLE
 from configs.ladder import CompressionSetting
 from configs.settings import Settings
 from load_tests.application import RunningApplication
-from load_tests.plain_camera import PlainCamera as TestCamera
-from load_tests.plain_camera import register_plain
+from load_tests.plain_camera import PlainCamera, register_plain
 from tests.collector import Collector
 
 FRAMES, WIDTH, HEIGHT = 3, 128, 96
@@ -87,15 +86,15 @@ def http(application: RunningApplication) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="session")
-def new_camera(application: RunningApplication, http: httpx.Client) -> Callable[..., TestCamera]:
-    def register(**segment: Any) -> TestCamera:
+def new_camera(application: RunningApplication, http: httpx.Client) -> Callable[..., PlainCamera]:
+    def register(**segment: Any) -> PlainCamera:
         return register_plain(http, application.key, SegmentFormat(**(SMALL | segment)))
 
     return register
 
 
 @pytest.fixture
-def camera(new_camera: Callable[..., TestCamera]) -> TestCamera:
+def camera(new_camera: Callable[..., PlainCamera]) -> PlainCamera:
     return new_camera()
 
 

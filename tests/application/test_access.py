@@ -20,7 +20,7 @@ from serving.admin.cli import app
 from serving.options import load_options
 from serving.state.embedded import EmbeddedServer
 from serving.state.store import StateStore
-from tests.application.conftest import SEGMENT, SMALL, TestCamera
+from tests.application.conftest import SEGMENT, SMALL, PlainCamera
 
 CREDENTIALS = (
     "none",
@@ -168,14 +168,14 @@ def parties(application: RunningApplication) -> Parties:
     return Parties(asyncio.run(issue()), tenant)
 
 
-def register(http: httpx.Client, parties: Parties) -> TestCamera:
+def register(http: httpx.Client, parties: Parties) -> PlainCamera:
     body = {"name": uuid.uuid4().hex, "segment": SMALL}
     found = http.post("/v1/clients", json=body, headers=parties.headers("tenant")).raise_for_status().json()
-    return TestCamera(http, found["id"], found["token"], found["bundle"], 0)
+    return PlainCamera(http, found["id"], found["token"], found["bundle"], 0)
 
 
 def attempt(
-    http: httpx.Client, parties: Parties, credential: str, method: str, route: str, camera: TestCamera
+    http: httpx.Client, parties: Parties, credential: str, method: str, route: str, camera: PlainCamera
 ) -> httpx.Response:
     """One well-formed request to a route, which only its credential can make fail."""
     key_id = ""

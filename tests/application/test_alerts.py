@@ -11,7 +11,7 @@ import pytest
 
 from configs.settings import Settings
 from load_tests.application import RunningApplication
-from tests.application.conftest import SEGMENT, SMALL, TestCamera
+from tests.application.conftest import SEGMENT, SMALL, PlainCamera
 from tests.serving.test_alerts import Webhook
 
 
@@ -47,7 +47,7 @@ def test_a_silent_camera_is_told_of_once_and_so_is_its_return(application: Runni
         receiver.statuses = [500]
         http.put("/v1/tenants/demo/webhook", json={"url": receiver.url}).raise_for_status()
         found = http.post("/v1/clients", json={"name": "gate", "segment": SMALL}).json()
-        camera = TestCamera(http, found["id"], found["token"], found["bundle"], 0)
+        camera = PlainCamera(http, found["id"], found["token"], found["bundle"], 0)
         camera.put(0, SEGMENT).raise_for_status()
         wait_for(receiver, 1)
         (alert,) = http.get("/v1/alerts").json()["open"]

@@ -22,7 +22,7 @@ from clients.rollout import SHIPPED, BundleStanding, Canary
 from clients.source import VideoSource
 from configs.bundle import Bundle
 from load_tests.application import RunningApplication
-from tests.application.conftest import SEGMENT, SMALL, TestCamera, auditing_application
+from tests.application.conftest import SEGMENT, SMALL, PlainCamera, auditing_application
 from tests.bundles import broken_bundle, changed_bundle
 
 pytestmark = pytest.mark.timeout(600)
@@ -216,7 +216,7 @@ def test_what_is_no_longer_held_is_refused_with_what_to_do_and_a_camera_does_it(
     own = {"Authorization": f"Bearer {application.key}"}
     with httpx.Client(base_url=application.url, headers=own, timeout=60) as http:
         found = http.post("/v1/clients", json={"name": "late", "segment": SMALL}).json()
-        camera = TestCamera(http, found["id"], found["token"], found["bundle"], 0)
+        camera = PlainCamera(http, found["id"], found["token"], found["bundle"], 0)
         refused = camera.put(0, SEGMENT, bundle="third-0123456789ab")
         assert (refused.status_code, refused.json()["type"].rsplit(":", 1)[-1]) == (409, "bundle")
         assert f"{shipped.id} is in force. Register again" in refused.json()["detail"]

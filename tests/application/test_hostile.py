@@ -19,7 +19,7 @@ from clients.codec import encode_segment
 from configs.ladder import CompressionSetting
 from load_tests.application import RunningApplication
 from tests.application import crafted
-from tests.application.conftest import FRAMES, HEIGHT, SEGMENT, WIDTH, TestCamera, frames
+from tests.application.conftest import FRAMES, HEIGHT, SEGMENT, WIDTH, PlainCamera, frames
 
 HALF = frames(FRAMES, WIDTH // 2, HEIGHT // 2)
 MEGABYTE = 2**20
@@ -38,8 +38,8 @@ def trap() -> Iterator[socket.socket]:
 class Attack:
     """What the cases below may use."""
 
-    camera: TestCamera
-    other: TestCamera
+    camera: PlainCamera
+    other: PlainCamera
     key: str
     trap_url: str
 
@@ -59,7 +59,7 @@ class Attack:
 
 @pytest.fixture(scope="module")
 def attack(
-    application: RunningApplication, new_camera: Callable[..., TestCamera], trap: socket.socket
+    application: RunningApplication, new_camera: Callable[..., PlainCamera], trap: socket.socket
 ) -> Attack:
     camera, other = new_camera(), new_camera()
     camera.put(0, SEGMENT).raise_for_status()
@@ -226,13 +226,13 @@ def test_there_are_many_of_them() -> None:
     assert len(CASES) >= 50
 
 
-def test_a_stale_seq_is_refused(attack: Attack, new_camera: Callable[..., TestCamera]) -> None:
+def test_a_stale_seq_is_refused(attack: Attack, new_camera: Callable[..., PlainCamera]) -> None:
     camera = new_camera()
     camera.put(9, SEGMENT).raise_for_status()
     assert camera.put(4, SEGMENT).status_code == 409
 
 
-def test_a_huge_but_valid_seq_is_an_ordinary_segment(new_camera: Callable[..., TestCamera]) -> None:
+def test_a_huge_but_valid_seq_is_an_ordinary_segment(new_camera: Callable[..., PlainCamera]) -> None:
     camera = new_camera()
     assert camera.put(2**53 - 1, SEGMENT).status_code == 200
     assert camera.put(2**53 - 1, SEGMENT).json()["replayed"]

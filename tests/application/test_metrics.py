@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from ray.dashboard.modules.reporter.reporter_agent import METRICS_GAUGES
 
 from load_tests.application import RunningApplication
-from tests.application.conftest import SEGMENT, TestCamera
+from tests.application.conftest import SEGMENT, PlainCamera
 from tests.k8s.monitoring import dashboard_expressions, records, rules, selectors
 
 EXPORT_S = 40.0
@@ -43,7 +43,7 @@ def exported(application: RunningApplication) -> Series:
 
 
 @pytest.fixture(scope="module")
-def series(application: RunningApplication, new_camera: Callable[..., TestCamera]) -> Series:
+def series(application: RunningApplication, new_camera: Callable[..., PlainCamera]) -> Series:
     """What is there after a segment was answered; waits for Ray's reports, which come from each process in
     its own time, until nothing is missing."""
     assert new_camera().put(0, SEGMENT).status_code == httpx.codes.OK

@@ -21,7 +21,7 @@ from configs.ladder import CompressionSetting
 from load_tests import tenants
 from load_tests.application import RunningApplication
 from load_tests.plain_camera import register_plain
-from tests.application.conftest import SEGMENT, SMALL, TestCamera, frames
+from tests.application.conftest import SEGMENT, SMALL, PlainCamera, frames
 
 LARGE: dict[str, Any] = {"seconds": 0.4, "width": 640, "height": 480}
 DEAR = encode_segment(frames(6, 640, 480), CompressionSetting(1.0, 20), fps=15)
@@ -33,16 +33,16 @@ def new_tenant(application: RunningApplication, limits: LimitsPatch) -> str:
     return asyncio.run(tenants.new_tenant(application, limits))
 
 
-def register(http: httpx.Client, key: str, **segment: Any) -> TestCamera:
+def register(http: httpx.Client, key: str, **segment: Any) -> PlainCamera:
     return register_plain(http, key, SegmentFormat(**(SMALL | segment)))
 
 
 @contextmanager
-def flood(cameras: list[TestCamera], body: bytes, **query: object) -> Iterator[Counter[int]]:
+def flood(cameras: list[PlainCamera], body: bytes, **query: object) -> Iterator[Counter[int]]:
     """Each camera sends without a pause, whatever it is told; counts the statuses."""
     ended, statuses, lock = threading.Event(), Counter[int](), threading.Lock()
 
-    def send(camera: TestCamera) -> None:
+    def send(camera: PlainCamera) -> None:
         seq = 0
         while not ended.is_set():
             status = camera.put(seq, body, **query).status_code
@@ -60,7 +60,7 @@ def flood(cameras: list[TestCamera], body: bytes, **query: object) -> Iterator[C
 
 
 def test_a_tenant_beside_a_flood_of_dear_segments_loses_nothing(
-    application: RunningApplication, http: httpx.Client, camera: TestCamera
+    application: RunningApplication, http: httpx.Client, camera: PlainCamera
 ) -> None:
     key = new_tenant(application, LimitsPatch())
     with flood([register(http, key, **LARGE) for _ in range(12)], DEAR, configuration=0) as statuses:
@@ -72,7 +72,7 @@ def test_a_tenant_beside_a_flood_of_dear_segments_loses_nothing(
 
 
 def test_what_could_not_be_answered_in_time_is_refused_before_it_waits(
-    application: RunningApplication, http: httpx.Client, camera: TestCamera
+    application: RunningApplication, http: httpx.Client, camera: PlainCamera
 ) -> None:
     key = new_tenant(application, LimitsPatch())
     flooding = [register(http, key, **LARGE) for _ in range(12)]
@@ -96,7 +96,7 @@ def test_who_hangs_up_while_waiting_is_not_worked_for(
             httpx.Client(base_url=http.base_url, timeout=0.15) as short,
             pytest.raises(httpx.TimeoutException),
         ):
-            TestCamera(short, hasty.id, hasty.token, hasty.bundle, 0).put(0, DEAR, configuration=0)
+            PlainCamera(short, hasty.id, hasty.token, hasty.bundle, 0).put(0, DEAR, configuration=0)
     time.sleep(3)
     assert hasty.status()["segments"] == 0
     assert hasty.put(0, DEAR, configuration=0).json()["replayed"] is False
@@ -147,7 +147,7 @@ def test_a_camera_is_held_to_limits_of_its_own_which_only_its_tenants_key_change
 
 
 def test_a_tenant_has_only_so_many_cameras(
-    application: RunningApplication, http: httpx.Client, new_camera: Callable[..., TestCamera]
+    application: RunningApplication, http: httpx.Client, new_camera: Callable[..., PlainCamera]
 ) -> None:
     key = new_tenant(application, LimitsPatch(cameras=1))
     register(http, key)

@@ -12,7 +12,7 @@ import pytest
 from clients.camera import Camera
 from clients.protocol import PromiseStatus
 from load_tests.application import RunningApplication
-from tests.application.conftest import SEGMENT, TestCamera, auditing_application
+from tests.application.conftest import SEGMENT, PlainCamera, auditing_application
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ class TestClient:
 
     def __init__(self, application: RunningApplication, camera: str, token: str, bundle: str) -> None:
         self.http = httpx.Client(base_url=application.url, timeout=60)
-        self.camera = TestCamera(self.http, camera, token, bundle, 0)
+        self.camera = PlainCamera(self.http, camera, token, bundle, 0)
 
     def __enter__(self) -> TestClient:
         return self

@@ -17,10 +17,10 @@ from clients.protocol import LabelMaps, Problem, Registered, SegmentAnswer
 from configs.bundle import Bundle
 from load_tests.application import RunningApplication
 from serving.state.averages import Averages
-from tests.application.conftest import FRAMES, HEIGHT, SEGMENT, SMALL, WIDTH, TestCamera, frames
+from tests.application.conftest import FRAMES, HEIGHT, SEGMENT, SMALL, WIDTH, PlainCamera, frames
 
 
-def test_a_segment_is_answered_with_what_the_protocol_promises(camera: TestCamera, bundle: Path) -> None:
+def test_a_segment_is_answered_with_what_the_protocol_promises(camera: PlainCamera, bundle: Path) -> None:
     answer = SegmentAnswer.model_validate(camera.put(0, SEGMENT, bandwidth=0.5).raise_for_status().json())
     assert (answer.seq, answer.configuration, answer.bundle) == (0, 89, camera.bundle)
     assert (answer.embedding is None) == (Bundle.load(bundle).manifest.encoder is None)
@@ -37,7 +37,7 @@ def test_a_segment_is_answered_with_what_the_protocol_promises(camera: TestCamer
 
 @pytest.mark.parametrize("index", [0, 29, 30, 64, 89])
 def test_every_configuration_is_answered_by_its_variant(
-    new_camera: Callable[..., TestCamera], bundle: object, index: int
+    new_camera: Callable[..., PlainCamera], bundle: object, index: int
 ) -> None:
     camera = new_camera()
     loaded = Bundle.load(bundle)  # type: ignore[arg-type]
@@ -53,14 +53,14 @@ def test_every_configuration_is_answered_by_its_variant(
     )
 
 
-def test_the_last_label_map_alone_is_the_last_of_all(new_camera: Callable[..., TestCamera]) -> None:
+def test_the_last_label_map_alone_is_the_last_of_all(new_camera: Callable[..., PlainCamera]) -> None:
     every, last = new_camera(), new_camera()
     all_maps = LabelMaps.model_validate(every.put(0, SEGMENT, masks="all").json()["masks"]).unpack()
     last_map = LabelMaps.model_validate(last.put(0, SEGMENT, masks="last").json()["masks"]).unpack()
     assert np.array_equal(all_maps[-1:], last_map)
 
 
-def test_the_same_seq_again_gets_the_stored_answer(camera: TestCamera) -> None:
+def test_the_same_seq_again_gets_the_stored_answer(camera: PlainCamera) -> None:
     first = camera.put(0, SEGMENT, masks="all").json()
     again = camera.put(0, b"these bytes are never looked at").json()
     assert again.pop("replayed") is True
@@ -69,7 +69,7 @@ def test_the_same_seq_again_gets_the_stored_answer(camera: TestCamera) -> None:
     assert camera.status()["segments"] == 1
 
 
-def test_the_same_segment_sent_many_times_at_once_is_worked_on_once(camera: TestCamera) -> None:
+def test_the_same_segment_sent_many_times_at_once_is_worked_on_once(camera: PlainCamera) -> None:
     barrier = threading.Barrier(8)
 
     def send(_: int) -> dict:
@@ -83,17 +83,17 @@ def test_the_same_segment_sent_many_times_at_once_is_worked_on_once(camera: Test
     assert camera.status()["segments"] == 1
 
 
-def test_a_camera_that_hangs_up_finds_the_answer_later(camera: TestCamera) -> None:
+def test_a_camera_that_hangs_up_finds_the_answer_later(camera: PlainCamera) -> None:
     with (
         pytest.raises(httpx.TimeoutException),
         httpx.Client(base_url=camera.http.base_url, timeout=0.005) as hasty,
     ):
-        TestCamera(hasty, camera.id, camera.token, camera.bundle, 0).put(0, SEGMENT)
+        PlainCamera(hasty, camera.id, camera.token, camera.bundle, 0).put(0, SEGMENT)
     assert camera.put(0, SEGMENT).status_code == 200
     assert camera.status()["segments"] == 1
 
 
-def test_a_stale_segment_changes_nothing(camera: TestCamera) -> None:
+def test_a_stale_segment_changes_nothing(camera: PlainCamera) -> None:
     camera.put(5, SEGMENT).raise_for_status()
     before = camera.status()
     refusal = camera.put(3, SEGMENT)
@@ -102,7 +102,7 @@ def test_a_stale_segment_changes_nothing(camera: TestCamera) -> None:
     assert camera.status() == before
 
 
-def test_dropped_segments_are_counted_with_the_next_answer(camera: TestCamera) -> None:
+def test_dropped_segments_are_counted_with_the_next_answer(camera: PlainCamera) -> None:
     averages = Averages().after_drop(0.65, 1.0).after_drop(0.65, 1.0)
     for seq in (2, 3):
         answer = camera.put(seq, SEGMENT, dropped="0:0,1:89").raise_for_status().json()
@@ -112,7 +112,7 @@ def test_dropped_segments_are_counted_with_the_next_answer(camera: TestCamera) -
     assert status["deficit_average"] == averages.deficit
 
 
-def test_a_deadline_that_cannot_be_met_is_refused_at_once(camera: TestCamera) -> None:
+def test_a_deadline_that_cannot_be_met_is_refused_at_once(camera: PlainCamera) -> None:
     refusal = camera.put(0, SEGMENT, deadline_ms=0.01)
     assert refusal.status_code == 503
     assert refusal.json()["type"].endswith(":deadline")
@@ -133,7 +133,7 @@ def test_a_camera_registered_again_keeps_its_id_and_gets_a_new_token(
 
 
 def test_a_camera_can_be_changed_and_forgotten(
-    application: RunningApplication, http: httpx.Client, camera: TestCamera
+    application: RunningApplication, http: httpx.Client, camera: PlainCamera
 ) -> None:
     headers = {"Authorization": f"Bearer {application.key}"}
     changed = http.patch(f"/v1/clients/{camera.id}", json={"target_miou": 0.5}, headers=headers)
@@ -156,7 +156,7 @@ def test_the_interface_describes_itself(http: httpx.Client) -> None:
     assert http.get("/docs").status_code == 200
 
 
-def test_refusals_are_problem_documents(camera: TestCamera) -> None:
+def test_refusals_are_problem_documents(camera: PlainCamera) -> None:
     refusal = camera.put(0, SEGMENT, configuration=90)
     assert refusal.headers["content-type"] == "application/problem+json"
     problem = Problem.model_validate(refusal.json())

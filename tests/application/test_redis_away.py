@@ -14,13 +14,13 @@ from load_tests.application import RunningApplication
 from load_tests.chaos.redis_away import REFUSED, frozen, send_through_outage
 from load_tests.tenants import new_tenant
 from serving.state.embedded import EmbeddedServer
-from tests.application.conftest import SEGMENT, TestCamera
+from tests.application.conftest import SEGMENT, PlainCamera
 
 AWAY_S = 6.0  # longer than a replica waits for Redis before it refuses
 
 
 def test_segments_are_refused_while_it_is_away_and_counted_once_it_is_back(
-    application: RunningApplication, new_camera: Callable[..., TestCamera]
+    application: RunningApplication, new_camera: Callable[..., PlainCamera]
 ) -> None:
     camera = new_camera()
     camera.put(0, SEGMENT).raise_for_status()
@@ -60,7 +60,7 @@ def test_cameras_that_send_meanwhile_are_counted_exactly_once(
     )  # on a machine that does other things; what is promised, load_tests measures
 
 
-def answered(camera: TestCamera, seq: int, patience_s: float = 60) -> bool:
+def answered(camera: PlainCamera, seq: int, patience_s: float = 60) -> bool:
     """Sends a segment until it is answered, as a camera does."""
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:

@@ -23,7 +23,7 @@ from load_tests import tenants
 from load_tests.application import RunningApplication
 from load_tests.plain_camera import register_plain
 from serving.telemetry import catalogue
-from tests.application.conftest import SEGMENT, SMALL, TestCamera
+from tests.application.conftest import SEGMENT, SMALL, PlainCamera
 from tests.collector import Collector, Span
 
 PATIENCE_S = 60.0
@@ -72,12 +72,12 @@ def tenant(application: RunningApplication) -> tuple[str, str]:
 
 
 @pytest.fixture
-def own_camera(http: httpx.Client, tenant: tuple[str, str]) -> TestCamera:
+def own_camera(http: httpx.Client, tenant: tuple[str, str]) -> PlainCamera:
     return register_plain(http, tenant[1], SegmentFormat(**SMALL))
 
 
 def test_every_segment_stands_in_the_metrics_of_its_tenant(
-    application: RunningApplication, own_camera: TestCamera, tenant: tuple[str, str]
+    application: RunningApplication, own_camera: PlainCamera, tenant: tuple[str, str]
 ) -> None:
     name = tenant[0]
     for seq in (0, 1):
@@ -114,7 +114,7 @@ def test_every_segment_stands_in_the_metrics_of_its_tenant(
 
 
 def test_replicas_tell_how_they_are_and_what_is_promised(
-    application: RunningApplication, own_camera: TestCamera, tenant: tuple[str, str]
+    application: RunningApplication, own_camera: PlainCamera, tenant: tuple[str, str]
 ) -> None:
     own_camera.put(0, SEGMENT).raise_for_status()
     # All of one reading: on a busy machine a process reports late, and its gauges are missing for a moment.
@@ -135,7 +135,7 @@ def test_replicas_tell_how_they_are_and_what_is_promised(
     assert len(now.named("ray_penance_waiting_segments")) == len(replicas)
 
 
-def test_a_decoder_that_dies_is_counted(application: RunningApplication, own_camera: TestCamera) -> None:
+def test_a_decoder_that_dies_is_counted(application: RunningApplication, own_camera: PlainCamera) -> None:
     own_camera.put(0, SEGMENT).raise_for_status()
     for decoder in decoders(application, "variant-4"):
         decoder.kill()
@@ -169,7 +169,7 @@ def test_nothing_is_told_that_the_catalogue_does_not_have(application: RunningAp
 
 
 def test_one_id_leads_through_the_logs_of_all_replicas(
-    application: RunningApplication, own_camera: TestCamera, tenant: tuple[str, str]
+    application: RunningApplication, own_camera: PlainCamera, tenant: tuple[str, str]
 ) -> None:
     request_id = f"test-{uuid.uuid4().hex}"
     answer = own_camera.put(0, SEGMENT, headers={"X-Request-ID": request_id})
@@ -194,7 +194,7 @@ def test_one_id_leads_through_the_logs_of_all_replicas(
     assert (told["outcome"], told["configuration"]) == ("accepted", 89)
 
 
-def test_a_request_without_an_id_gets_one_and_a_hostile_one_is_refused(own_camera: TestCamera) -> None:
+def test_a_request_without_an_id_gets_one_and_a_hostile_one_is_refused(own_camera: PlainCamera) -> None:
     first, second = own_camera.put(0, SEGMENT), own_camera.put(0, SEGMENT)
     assert first.headers["x-request-id"] != second.headers["x-request-id"]
     for hostile in ("a" * 129, "a b", 'a","level":"x'):
@@ -240,7 +240,7 @@ def test_a_trace_leads_from_the_camera_to_the_network(
         assert described
 
 
-def test_what_nobody_asked_to_trace_is_not_traced(collector: Collector, own_camera: TestCamera) -> None:
+def test_what_nobody_asked_to_trace_is_not_traced(collector: Collector, own_camera: PlainCamera) -> None:
     before = {span.trace for span in list(collector.spans)}
     own_camera.put(0, SEGMENT).raise_for_status()
     time.sleep(2)

@@ -18,22 +18,22 @@ from clients.source import VideoSource
 from clients.subscription import Results
 from clients.uploads import UploadReply
 from load_tests.application import RunningApplication
-from tests.application.conftest import SEGMENT, SMALL, TestCamera
+from tests.application.conftest import SEGMENT, SMALL, PlainCamera
 
 
 @pytest.fixture
-def connection(application: RunningApplication, camera: TestCamera) -> Iterator[ClientConnection]:
+def connection(application: RunningApplication, camera: PlainCamera) -> Iterator[ClientConnection]:
     with opened(application, camera, camera.token) as made:
         yield made
 
 
-def opened(application: RunningApplication, camera: TestCamera, key: str) -> ClientConnection:
+def opened(application: RunningApplication, camera: PlainCamera, key: str) -> ClientConnection:
     url = f"{application.url.replace('http', 'ws', 1)}/v1/clients/{camera.id}/upload"
     headers = {"Authorization": f"Bearer {key}"}
     return connect(url, additional_headers=headers, compression=None, max_size=None, close_timeout=1)
 
 
-def head(camera: TestCamera, seq: int, size: int = len(SEGMENT), **more: Any) -> str:
+def head(camera: PlainCamera, seq: int, size: int = len(SEGMENT), **more: Any) -> str:
     return json.dumps(
         {"kind": "segment", "seq": seq, "size": size, "configuration": 89, "bundle": camera.bundle, **more}
     )
@@ -44,7 +44,7 @@ def reply(connection: ClientConnection) -> UploadReply:
 
 
 def test_segments_are_answered_one_after_the_other_and_once(
-    camera: TestCamera, connection: ClientConnection
+    camera: PlainCamera, connection: ClientConnection
 ) -> None:
     for seq in (0, 1):
         connection.send(head(camera, seq, bandwidth=0.5, masks="last"))
@@ -72,7 +72,7 @@ def test_segments_are_answered_one_after_the_other_and_once(
     ],
 )
 def test_refusals_are_those_of_a_put_and_the_connection_goes_on(
-    camera: TestCamera, connection: ClientConnection, changes: dict[str, Any], status: int, slug: str
+    camera: PlainCamera, connection: ClientConnection, changes: dict[str, Any], status: int, slug: str
 ) -> None:
     connection.send(head(camera, 0, **changes))
     connection.send(SEGMENT)
@@ -85,7 +85,7 @@ def test_refusals_are_those_of_a_put_and_the_connection_goes_on(
     assert (reply(connection).status, camera.status()["segments"]) == (200, 1)
 
 
-def test_a_new_head_gives_up_the_upload_before_it(camera: TestCamera, connection: ClientConnection) -> None:
+def test_a_new_head_gives_up_the_upload_before_it(camera: PlainCamera, connection: ClientConnection) -> None:
     connection.send(head(camera, 0))
     connection.send(SEGMENT[:100])
     connection.send(head(camera, 1))
@@ -96,7 +96,7 @@ def test_a_new_head_gives_up_the_upload_before_it(camera: TestCamera, connection
 
 
 def test_bytes_that_cannot_be_decoded_or_are_too_many_are_refused(
-    camera: TestCamera, connection: ClientConnection
+    camera: PlainCamera, connection: ClientConnection
 ) -> None:
     connection.send(head(camera, 0, size=9))
     connection.send(b"no video.")
@@ -106,7 +106,7 @@ def test_bytes_that_cannot_be_decoded_or_are_too_many_are_refused(
 
 
 def test_a_camera_that_hangs_up_finds_the_answer_on_its_next_connection(
-    application: RunningApplication, camera: TestCamera
+    application: RunningApplication, camera: PlainCamera
 ) -> None:
     with opened(application, camera, camera.token) as first:
         first.send(head(camera, 0))
@@ -120,7 +120,7 @@ def test_a_camera_that_hangs_up_finds_the_answer_on_its_next_connection(
 
 
 def test_who_may_not_upload_is_told_so_and_let_in_no_further(
-    application: RunningApplication, camera: TestCamera, new_camera: Callable[..., TestCamera]
+    application: RunningApplication, camera: PlainCamera, new_camera: Callable[..., PlainCamera]
 ) -> None:
     for key, status in ((f"{'x' * 12}.{'y' * 43}", 401), (new_camera().token, 404)):
         with opened(application, camera, key) as connection:
@@ -165,7 +165,7 @@ def test_a_camera_sends_a_video_over_one_connection_and_its_results_can_be_read(
 
 
 def test_a_reader_that_leaves_gives_its_place_back(
-    application: RunningApplication, http: httpx.Client, camera: TestCamera
+    application: RunningApplication, http: httpx.Client, camera: PlainCamera
 ) -> None:
     """More readers come one after the other than a tenant may have at once."""
     headers = {"Authorization": f"Bearer {camera.token}"}
@@ -175,7 +175,7 @@ def test_a_reader_that_leaves_gives_its_place_back(
         time.sleep(0.02)
 
 
-def test_an_audit_goes_over_the_same_connection(camera: TestCamera, connection: ClientConnection) -> None:
+def test_an_audit_goes_over_the_same_connection(camera: PlainCamera, connection: ClientConnection) -> None:
     connection.send(json.dumps({"kind": "audit", "seq": 0, "size": 9, "bundle": camera.bundle}))
     connection.send(b"no video.")
     refused = reply(connection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from types import TracebackType
 from typing import Self
@@ -10,6 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 EVERY_S = 30.0
+
+
+def console_for_tables(width: int = 130) -> Console:
+    """So wide where the output is a file, which has no width of its own."""
+    return Console(width=None if sys.stdout.isatty() else width)
 
 
 def time_left(console: Console) -> Progress:

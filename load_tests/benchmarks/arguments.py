@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel
+
 from configs.bundle import Bundle
 from configs.ladder import Configuration
 
@@ -22,3 +27,10 @@ def parse_size(text: str) -> tuple[int, int]:
 
 def rung(configuration: Configuration) -> str:
     return f"{configuration.scale:g}/{configuration.qp}/{configuration.variant}"
+
+
+def write_figures(found: Sequence[BaseModel], path: Path | None) -> None:
+    """All figures as one JSON list, where a file is wanted."""
+    if path is not None:
+        text = ",\n".join(one.model_dump_json(indent=1) for one in found)
+        path.write_text(f"[{text}]\n", encoding="utf-8")

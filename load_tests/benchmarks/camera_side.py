@@ -13,8 +13,9 @@ from clients.codec import CodecFlags, encode_segment
 from configs.bundle import Bundle, BundleError
 from configs.ladder import CompressionSetting
 from configs.settings import Settings
-from load_tests.benchmarks.race import Contestant, console_for_tables, print_race, run_race, write_races
-from load_tests.progress import Ticker
+from load_tests.benchmarks.arguments import write_figures
+from load_tests.benchmarks.race import Contestant, print_race, run_race
+from load_tests.progress import Ticker, console_for_tables
 from rl.overhead import seen_segment
 
 
@@ -37,7 +38,7 @@ def camera_side(
         title = f"On a camera with {bundle.id}, 1280x720, one thread"
         race = run_race(title, "segment", contestants, turns, repeats, ticker)
     print_race(race, console)
-    write_races([race], json)
+    write_figures([race], json)
 
 
 def parts(bundle: Bundle) -> list[Contestant]:

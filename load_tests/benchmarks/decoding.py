@@ -13,9 +13,10 @@ from clients.protocol import SegmentFormat
 from configs.bundle import Bundle, BundleError
 from configs.ladder import Configuration
 from configs.settings import Settings
-from load_tests.benchmarks.race import Contestant, Race, console_for_tables, print_race, run_race, write_races
+from load_tests.benchmarks.arguments import write_figures
+from load_tests.benchmarks.race import Contestant, Race, print_race, run_race
 from load_tests.footage import Footage
-from load_tests.progress import Ticker
+from load_tests.progress import Ticker, console_for_tables
 from serving.decode.pool import DecoderPool
 
 FORM = SegmentFormat(seconds=1, fps=15, width=1280, height=720)
@@ -45,7 +46,7 @@ def decoding(
     for one in rungs:
         races.append(_race(one, footage, turns, repeats, Ticker(console, 2 * turns * repeats)))
         print_race(races[-1], console)
-    write_races(races, json)
+    write_figures(races, json)
 
 
 def _race(one: Configuration, footage: Footage, turns: int, repeats: int, ticker: Ticker) -> Race:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import math
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -32,7 +31,7 @@ from load_tests.benchmarks.figures import OverloadReport, Repeat, Stage, Traffic
 from load_tests.benchmarks.processes import resident_bytes
 from load_tests.benchmarks.traffic import Fleet, VirtualCamera, closed_loop, open_loop
 from load_tests.footage import Footage
-from load_tests.progress import time_left
+from load_tests.progress import console_for_tables, time_left
 from load_tests.tenants import new_tenant
 from rl.processor import describe_processor
 
@@ -198,7 +197,7 @@ def overload(
 ) -> None:
     """Goodput, refusals and memory past saturation, and two tenants of whom one sends ten times its share,
     with the image's flags of Ray Serve."""
-    console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
+    console = console_for_tables(TABLE_WIDTH)
     try:
         bundle = Bundle.load(Settings().bundle)
         width, height = parse_size(size)

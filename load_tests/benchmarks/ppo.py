@@ -13,8 +13,9 @@ import typer
 
 from configs.bundle import Bundle, BundleError
 from configs.settings import Settings
-from load_tests.benchmarks.race import Contestant, console_for_tables, print_race, run_race, write_races
-from load_tests.progress import Ticker
+from load_tests.benchmarks.arguments import write_figures
+from load_tests.benchmarks.race import Contestant, print_race, run_race
+from load_tests.progress import Ticker, console_for_tables
 from rl.adapter.environment import PenanceVectorEnv
 from rl.adapter.network import ActorNetwork
 from rl.adapter.ppo import improve
@@ -53,7 +54,7 @@ def ppo(
         title = f"{how.name}: {how.ppo.cameras} cameras in step, {how.ppo.env_runners} further env runners"
         race = run_race(title, "step", contestants, 1, repeats, ticker)
     print_race(race, console)
-    write_races([race], json)
+    write_figures([race], json)
 
 
 def _actor(replay: Replay, recipe: AdapterRecipe) -> ActorNetwork:

@@ -21,8 +21,8 @@ def resident_bytes(application: RunningApplication) -> int:
     return total
 
 
-Taken = dict[tuple[int, str], float]
-"""Seconds of processor time, user's and system's, by process id and kind of process."""
+Taken = dict[int, tuple[str, float]]
+"""By process id: the kind of process, and its seconds of processor time, user's and system's."""
 
 
 def cpu_seconds(of: Iterable[psutil.Process]) -> Taken:
@@ -31,16 +31,15 @@ def cpu_seconds(of: Iterable[psutil.Process]) -> Taken:
     for process in of:
         with contextlib.suppress(psutil.NoSuchProcess):
             times = process.cpu_times()
-            taken[process.pid, _kind(process)] = times.user + times.system
+            taken[process.pid] = _kind(process), times.user + times.system
     return taken
 
 
 def cpu_between(before: Taken, after: Taken) -> dict[str, float]:
     """What was taken meanwhile, by kind of process, the most first."""
     kinds: defaultdict[str, float] = defaultdict(float)
-    earlier = {pid: seconds for (pid, _), seconds in before.items()}
-    for (pid, kind), seconds in after.items():
-        kinds[kind] += seconds - earlier.get(pid, 0.0)
+    for pid, (kind, seconds) in after.items():
+        kinds[kind] += seconds - (before[pid][1] if pid in before else 0.0)
     return dict(sorted(kinds.items(), key=lambda kind: -kind[1]))
 
 

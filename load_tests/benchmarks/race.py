@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 from pydantic import BaseModel
@@ -74,11 +72,6 @@ def run_race(
     )
 
 
-def console_for_tables() -> Console:
-    """Wide enough for them also in a file."""
-    return Console(width=None if sys.stdout.isatty() else 130)
-
-
 def print_race(race: Race, console: Console) -> None:
     """Medians over the repeats, and in brackets from the least to the most."""
     table = Table(title=f"{race.title}\n{race.processor}", title_justify="left")
@@ -104,9 +97,3 @@ def spread(values: Sequence[float], form: str) -> str:
     """`median (least to most)`."""
     low, middle, high = (form.format(value) for value in (min(values), median(values), max(values)))
     return f"{middle} ({low} to {high})" if len(values) > 1 else middle
-
-
-def write_races(races: Sequence[Race], path: Path | None) -> None:
-    if path is not None:
-        text = ",\n".join(race.model_dump_json(indent=1) for race in races)
-        path.write_text(f"[{text}]\n", encoding="utf-8")

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -21,7 +20,8 @@ from rich.table import Table
 
 from clients.protocol import Registration
 from configs.settings import Settings
-from load_tests.progress import time_left
+from load_tests.benchmarks.arguments import write_figures
+from load_tests.progress import console_for_tables, time_left
 from serving.performance.network import EMBEDDING
 from serving.state.embedded import EmbeddedServer
 from serving.state.store import Commit, StateStore
@@ -49,7 +49,7 @@ def redis_state(
     json: Annotated[Path | None, typer.Option(dir_okay=False, help="file of all figures")] = None,
 ) -> None:
     """Register cameras and commit segments of each straight at the store; say what that takes."""
-    console = Console(width=None if sys.stdout.isatty() else 130)
+    console = console_for_tables()
     try:
         wanted = sorted({int(part) for part in cameras.split(",")})
     except ValueError as error:
@@ -65,10 +65,7 @@ def redis_state(
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
     _print(levels, console)
-    if json is not None:
-        json.write_text(
-            "[" + ",\n".join(level.model_dump_json() for level in levels) + "]\n", encoding="utf-8"
-        )
+    write_figures(levels, json)
 
 
 async def _fill(url: str, wanted: list[int], done: Callable[[], None]) -> list[Level]:

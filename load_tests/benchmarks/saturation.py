@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -26,14 +25,19 @@ from configs.ladder import Configuration
 from configs.settings import Settings
 from load_tests.application import ApplicationError, RunningApplication, image_flags
 from load_tests.background import tree
-from load_tests.benchmarks.arguments import parse_rung, parse_size, rung
+from load_tests.benchmarks.arguments import (
+    parse_rung,
+    parse_size,
+    rung,
+    write_figures,
+)
 from load_tests.benchmarks.contest import Contest, Run, print_contest
 from load_tests.benchmarks.peers.model import PeerTask
 from load_tests.benchmarks.peers.server import PEERS, RunningPeer, make_environment, run_bare
 from load_tests.benchmarks.processes import cpu_between, cpu_seconds
 from load_tests.benchmarks.traffic import Fleet, VirtualCamera, closed_loop
 from load_tests.footage import Footage
-from load_tests.progress import time_left
+from load_tests.progress import console_for_tables, time_left
 from load_tests.tenants import new_tenant
 from rl.processor import describe_processor
 
@@ -170,7 +174,7 @@ def saturation(
     json: Annotated[Path | None, typer.Option(dir_okay=False, help="file of all figures")] = None,
 ) -> None:
     """Segments a second at saturation and processor time a segment: platform, bare loop and peers."""
-    console = Console(width=None if sys.stdout.isatty() else 150)
+    console = console_for_tables(150)
     folder = Path(tempfile.mkdtemp(prefix="pn-saturation-"))
     try:
         bundle = Bundle.load(Settings().bundle)
@@ -192,8 +196,7 @@ def saturation(
     for contest in contests:
         print_contest(contest, console)
     console.print(NOTE)
-    if json is not None:
-        json.write_text("[" + ",\n".join(c.model_dump_json(indent=1) for c in contests) + "]\n", "utf-8")
+    write_figures(contests, json)
 
 
 def measure(

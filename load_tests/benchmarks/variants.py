@@ -15,8 +15,9 @@ from clients.codec import scaled_size
 from clients.scene import StreetScene
 from configs.bundle import Bundle, BundleError
 from configs.settings import Settings
-from load_tests.benchmarks.race import Contestant, console_for_tables, print_race, run_race, write_races
-from load_tests.progress import Ticker
+from load_tests.benchmarks.arguments import write_figures
+from load_tests.benchmarks.race import Contestant, print_race, run_race
+from load_tests.progress import Ticker, console_for_tables
 from serving.deployments.variant import warm_engine
 from serving.options import load_options
 
@@ -52,7 +53,7 @@ def variants(
             title = f"{bundle.id}, {width}x{height}, {FRAMES} frames"
             races.append(run_race(title, "segment", contestants, turns, repeats, ticker))
         print_race(races[-1], console)
-    write_races(races, json)
+    write_figures(races, json)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import random
 import shutil
-import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -31,7 +30,7 @@ from load_tests.cameras.report import ScenarioReport, print_report
 from load_tests.cameras.scenario import Scenario, ScenarioError
 from load_tests.cameras.swarm import Play, users
 from load_tests.cameras.tally import Tally
-from load_tests.progress import time_left
+from load_tests.progress import console_for_tables, time_left
 from load_tests.tenants import new_tenant
 from rl.processor import describe_processor
 
@@ -55,7 +54,7 @@ def cameras(
     seed: Annotated[int, typer.Option(help="of phases and links")] = 0,
 ) -> None:
     """Play a scenario: simulated cameras send at their own clock, whatever the server does."""
-    console = Console(width=None if sys.stdout.isatty() else 150)
+    console = console_for_tables(150)
     if (server is None) != (key is None):
         raise typer.BadParameter("--server and --key belong together")
     try:

@@ -8,7 +8,6 @@ import asyncio
 import json as json_format
 import math
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -42,7 +41,7 @@ from load_tests.chaos.link import Link
 from load_tests.chaos.processes import family
 from load_tests.chaos.steady import SteadyTraffic, seen
 from load_tests.footage import Footage
-from load_tests.progress import Ticker
+from load_tests.progress import Ticker, console_for_tables
 from load_tests.tenants import new_tenant
 from serving.options import load_options
 
@@ -254,7 +253,7 @@ def kills(
     """Kill, stop and starve one part after the other under load; compare with a sequential reference.
 
     Ctrl-C ends with the cases that are done."""
-    console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
+    console = console_for_tables(TABLE_WIDTH)
     names = list(case or ALL)
     if unknown := set(names) - set(ALL):
         raise typer.BadParameter(f"no such case: {', '.join(sorted(unknown))}. There are: {'; '.join(ALL)}")

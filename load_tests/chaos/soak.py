@@ -10,7 +10,6 @@ import json as json_format
 import os
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -32,7 +31,7 @@ from load_tests.benchmarks.traffic import Fleet, VirtualCamera
 from load_tests.chaos.growth import Growth, Sample, grows, growth
 from load_tests.chaos.processes import Held, held
 from load_tests.footage import Footage
-from load_tests.progress import Ticker
+from load_tests.progress import Ticker, console_for_tables
 from load_tests.tenants import new_tenant
 from serving.state.embedded import EmbeddedServer
 
@@ -246,7 +245,7 @@ def soak(
     memory, descriptors and threads by kind of process, and what Redis holds.
 
     Ctrl-C ends early, with a table."""
-    console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
+    console = console_for_tables(TABLE_WIDTH)
     state, seconds = Path(tempfile.mkdtemp(prefix="pn-soak-")), 60 * minutes
     warm_up_s = min(60 * warm_up, seconds / 3)
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json as json_format
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +17,7 @@ from configs.settings import Settings
 from load_tests.application import ApplicationError, RunningApplication, image_flags
 from load_tests.chaos.fuzz.campaign import Campaign, Tally
 from load_tests.chaos.fuzz.report import faults, print_report, summary
-from load_tests.progress import Ticker
+from load_tests.progress import Ticker, console_for_tables
 from load_tests.tenants import new_tenant
 
 TABLE_WIDTH = 150  # where the output is a file
@@ -46,7 +45,7 @@ def fuzz(
     afterwards as before: no 5xx but the documented refusals, memory back within 2 %, decoders alive.
 
     A case follows from seed and number alone. Ctrl-C ends with what was found so far."""
-    console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
+    console = console_for_tables(TABLE_WIDTH)
     first, cases = (first, cases) if only is None else (only, 1)
     state = Path(tempfile.mkdtemp(prefix="pn-fuzz-"))
     try:
